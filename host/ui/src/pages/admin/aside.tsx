@@ -1,6 +1,6 @@
 // What the rail shows on all pages of administration.
 import { useEffect } from "preact/hooks";
-import { IconAdjustments, IconColumns, IconEngine, IconHistory, IconPeople, IconSettings, IconShield, IconSliders } from "../../icons.ts";
+import { IconAdjustments, IconClock, IconEngine, IconHistory, IconPeople, IconSettings, IconShield, IconSliders } from "../../icons.ts";
 import { location } from "../../router.ts";
 import { t } from "../../text/index.ts";
 import { decisionCount, followEngines } from "./engine_list.ts";
@@ -13,7 +13,7 @@ const LINKS: readonly { name: PageName; href: string; icon: typeof IconEngine }[
   { name: "bindings", href: "/admin/bindings", icon: IconSliders },
   { name: "people", href: "/admin/people", icon: IconPeople },
   { name: "groups", href: "/admin/groups", icon: IconShield },
-  { name: "jobs", href: "/admin/jobs", icon: IconColumns },
+  { name: "jobs", href: "/admin/jobs", icon: IconClock },
   { name: "audit", href: "/admin/audit", icon: IconHistory },
   { name: "configuration", href: "/admin/configuration", icon: IconAdjustments },
 ];

@@ -78,6 +78,7 @@ export const admin = {
     since: "From",
     until: "Until",
     clear: "Clear filters",
+    filters: "Filters",
     guard: "Guard",
     job: "Job",
     noUser: "the server itself",

@@ -7,6 +7,7 @@ export const engines = {
   title: "Engines",
   lead: (serving: number, running: number) => `${serving} serving · ${count(running, "job", "jobs")} running`,
   install: "Install engine",
+  installShort: "Install",
   checkFolder: "Check the engine folder",
   checking: "Looking at the folder…",
   nothingChanged: "The engine folder has not changed.",
@@ -65,7 +66,7 @@ export const engines = {
   renamed: (name: string) => `The same file was engine ${name} before. Make sure that you trust where it comes from.`,
   allow: "Allow and serve",
   reject: "Reject",
-  newWatched: "It then serves and is watched: if it fails, the version before serves again.",
+  newWatched: "Once allowed, the new version serves and is watched: if it fails, the version before serves again.",
 
   rights: {
     purposes: {
@@ -78,6 +79,7 @@ export const engines = {
       models: "May read models and options",
       live: "May follow progress live",
       progress: "May read the progress of jobs",
+      jobs: "May start or stop jobs",
       fetch: "May fetch finished images",
       read: "May read data",
       send: "May send data",

@@ -1,6 +1,6 @@
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { Field } from "../../../components/field.tsx";
-import { IconClose, IconReload } from "../../../icons.ts";
+import { IconClose, IconFilter, IconReload } from "../../../icons.ts";
 import { setQuery } from "../../../router.ts";
 import { t } from "../../../text/index.ts";
 import { engineList, followEngines } from "../engine_list.ts";
@@ -15,13 +15,14 @@ interface FilterBarProps {
 /** Filters by kind, engine, user and time. They apply when a field is left. */
 export function FilterBar({ filters, onReload }: FilterBarProps) {
   useEffect(followEngines, []);
+  const [isOpen, setIsOpen] = useState(hasFilter(filters));
   const { audit } = t.admin;
   const engines = engineList.value?.releases?.engines.map((it) => it.name) ?? [];
   const input = (name: keyof Filters, type: "text" | "datetime-local") => (
     <input type={type} value={filters[name]} list={name === "engine" ? "audit-engines" : undefined} onChange={(event) => setQuery({ [name]: event.currentTarget.value })} />
   );
   return (
-    <div class="filters" role="search">
+    <div class={isOpen ? "filters open" : "filters"} role="search" aria-label={audit.filters}>
       <Field label={audit.kind}>
         <select value={filters.kind} onChange={(event) => setQuery({ kind: event.currentTarget.value })}>
           <option value="">{audit.allKinds}</option>
@@ -44,6 +45,10 @@ export function FilterBar({ filters, onReload }: FilterBarProps) {
       <Field label={audit.since}>{input("from", "datetime-local")}</Field>
       <Field label={audit.until}>{input("until", "datetime-local")}</Field>
       <div class="filter-actions">
+        <button type="button" class="phone-only" aria-expanded={isOpen} onClick={() => setIsOpen(!isOpen)}>
+          <IconFilter aria-hidden="true" />
+          {audit.filters}
+        </button>
         {hasFilter(filters) && (
           <button type="button" class="quiet" onClick={() => setQuery({ kind: undefined, engine: undefined, user: undefined, from: undefined, until: undefined })}>
             <IconClose aria-hidden="true" />

@@ -1,10 +1,12 @@
 import { formatTime } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
 import { engineList } from "../engine_list.ts";
+import { nameOf, useUserNames } from "../user_names.ts";
 import { isAuditKind, type Refusal } from "./types.ts";
 
 /** Refusals, newest first. Each opens to say what it means. */
 export function RefusalList({ refusals }: { refusals: readonly Refusal[] }) {
+  useUserNames(refusals.map((it) => it.user));
   return (
     <ul class="refusals">
       {refusals.map((it, index) => (
@@ -28,7 +30,7 @@ function Entry({ refusal }: { refusal: Refusal }) {
         <time dateTime={refusal.refused_at}>{Number.isFinite(seconds) ? formatTime(seconds) : refusal.refused_at}</time>
         <span class="kind">{isAuditKind(kind) ? audit.kinds[kind] : kind}</span>
         <span class="subject truncate" dir="auto">
-          {refusal.engine || refusal.user}
+          {refusal.engine || nameOf(refusal.user)}
         </span>
         <span class="message" dir="auto">
           {refusal.message}
@@ -49,7 +51,9 @@ function Entry({ refusal }: { refusal: Refusal }) {
             </>
           )}
           <dt>{audit.user}</dt>
-          <dd dir="auto">{refusal.user || audit.noUser}</dd>
+          <dd dir="auto">
+            {refusal.user === "" ? audit.noUser : nameOf(refusal.user)} {nameOf(refusal.user) !== refusal.user && <code class="muted">{refusal.user}</code>}
+          </dd>
           {refusal.guard !== "" && (
             <>
               <dt>{audit.guard}</dt>

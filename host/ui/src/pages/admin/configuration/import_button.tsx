@@ -26,9 +26,9 @@ export function ImportButton({ onDone }: { onDone: () => void }) {
   };
   return (
     <>
-      <button type="button" onClick={() => input.current?.click()}>
+      <button type="button" aria-label={configuration.import} onClick={() => input.current?.click()}>
         <IconUpload aria-hidden="true" />
-        {configuration.import}
+        <span class="wide-only">{configuration.import}</span>
       </button>
       <input ref={input} type="file" hidden accept="application/json,.json" onChange={(event) => void read(event.currentTarget.files?.[0])} />
       {tree === "invalid" && (

@@ -21,9 +21,9 @@ export default function ConfigurationPage() {
   };
   const actions = (
     <>
-      <a class="button" href="/api/v1/configs/export" download="pinhole-settings.json">
+      <a class="button" href="/api/v1/configs/export" download="pinhole-settings.json" aria-label={t.admin.configuration.export}>
         <IconDownload aria-hidden="true" />
-        {t.admin.configuration.export}
+        <span class="wide-only">{t.admin.configuration.export}</span>
       </a>
       <ImportButton onDone={reload} />
     </>

@@ -33,6 +33,7 @@ export function SettingList({ settings }: { settings: readonly Setting[] }) {
 function SettingRow({ setting }: { setting: Setting }) {
   const { configuration } = t.admin;
   const variable = setting.variable_in_use ?? setting.variables[0] ?? setting.name;
+  const hasValue = valueText(setting.value) !== "";
   const { changed_at: changedAt, changed_by: changedBy } = setting;
   return (
     <li>
@@ -53,9 +54,11 @@ function SettingRow({ setting }: { setting: Setting }) {
       <div class="stack tight">
         <Value setting={setting} />
         <span class="quiet-line">
-          <span class={`badge ${setting.source}`} title={setting.source === "environment" ? configuration.sourceTitle(variable) : undefined}>
-            {configuration.sources[setting.source]}
-          </span>
+          {(setting.source !== "default" || hasValue) && (
+            <span class={`badge ${setting.source}`} title={setting.source === "environment" ? configuration.sourceTitle(variable) : undefined}>
+              {configuration.sources[setting.source]}
+            </span>
+          )}
           {setting.source === "environment" && <code class="wrap">{variable}</code>}
           {setting.source === "store" && changedAt !== undefined && <span dir="auto">{configuration.changedBy(changedBy ?? t.admin.none, formatAgo(changedAt))}</span>}
         </span>

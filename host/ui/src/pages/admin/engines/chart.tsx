@@ -15,6 +15,8 @@ interface ChartProps {
   title: string;
   /** Seconds since 1970. */
   times: number[];
+  /** The first and the last time that the chart shows. */
+  range: [number, number];
   lines: Line[];
   format: (value: number) => string;
   /** The values are counts. */
@@ -27,19 +29,23 @@ const TIME_AXIS_PX = 26;
 /** Space between two marks of an axis. */
 const MARK_SPACE_PX = 34;
 const TIME_SPACE_PX = 84;
+/** Room for half a mark of the time axis. */
+const END_PX = 24;
 const FONT = "12px ui-sans-serif, system-ui, sans-serif";
 
-const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
+const clock = new Intl.DateTimeFormat(language, { timeStyle: "short" });
 
 /** A chart over time with its legend, which shows the values at the pointer. */
-export function Chart({ title, times, lines, format, isWhole = false }: ChartProps) {
+export function Chart({ title, times, range, lines, format, isWhole = false }: ChartProps) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
+  const shownRange = useRef(range);
+  shownRange.current = range;
   const [pointed, setPointed] = useState<number | undefined>();
   useEffect(() => {
     const element = place.current;
     if (!element) return;
-    const made = new uPlot(options(element, lines, format, isWhole, setPointed), dataOf(times, lines), element);
+    const made = new uPlot(options(element, { lines, format, isWhole, range: shownRange, onPoint: setPointed }), dataOf(times, lines), element);
     plot.current = made;
     const resize = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: HEIGHT_PX }));
     resize.observe(element);
@@ -88,17 +94,26 @@ function dataOf(times: number[], lines: readonly Line[]): uPlot.AlignedData {
   return [times, ...lines.map((it) => it.values)];
 }
 
-function options(element: HTMLElement, lines: readonly Line[], format: (value: number) => string, isWhole: boolean, onPoint: (index: number | undefined) => void): uPlot.Options {
+interface PlotOptions {
+  lines: readonly Line[];
+  format: (value: number) => string;
+  isWhole: boolean;
+  /** Changes with time. */
+  range: { current: [number, number] };
+  onPoint: (index: number | undefined) => void;
+}
+
+function options(element: HTMLElement, { lines, format, isWhole, range, onPoint }: PlotOptions): uPlot.Options {
   const color = (name: string) => colorOf(element, name);
   const bars = uPlot.paths.bars?.({ size: [0.75, 12], radius: 0.15 });
   const axis = { font: FONT, stroke: () => color("--muted"), ticks: { show: false }, gap: 6 };
   return {
     width: element.clientWidth,
     height: HEIGHT_PX,
-    padding: [8, 4, 0, 0],
+    padding: [8, END_PX, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { show: !lines.some((it) => it.isBar) }, drag: { x: false, y: false } },
-    scales: { x: { time: true }, y: { range: (_plot, _min, max) => [0, Math.max(isWhole ? 4 : 0, max * 1.1) || 1] } },
+    scales: { x: { time: true, range: () => range.current }, y: { range: (_plot, _min, max) => [0, Math.max(isWhole ? 4 : 0, max * 1.1) || 1] } },
     axes: [
       { ...axis, size: TIME_AXIS_PX, space: TIME_SPACE_PX, grid: { show: false }, values: (_plot, marks) => marks.map((it) => clock.format(it * 1_000)) },
       {

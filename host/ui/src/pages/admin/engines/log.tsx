@@ -7,7 +7,7 @@ import { Status } from "../status.tsx";
 import { isAtLeast, LOG_LEVELS, logText, type LogLevel, type ShownLine } from "./log_lines.ts";
 import { useLogStream } from "./log_stream.ts";
 
-const time = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
+const time = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" });
 /** Distance from the end at which new lines are still followed, in pixels. */
 const END_PX = 40;
 

@@ -6,6 +6,7 @@ import { Empty } from "../../../components/notice.tsx";
 import { useResource } from "../../../components/resource.ts";
 import { formatBytes, formatDuration, formatNumber, formatPercent, formatTime } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
+import { formatJobTime } from "./job_time.ts";
 import { Bindings } from "./bindings.tsx";
 import { totalsOf, type Totals } from "./series.ts";
 import { servingVersion } from "./states.ts";
@@ -42,7 +43,7 @@ function Tiles({ totals }: { totals: Totals }) {
       <Tile label={overview.failed} value={failed} />
       <Tile label={overview.p50} value={duration(totals.p50_ms)} />
       <Tile label={overview.p99} value={duration(totals.p99_ms)} />
-      <Tile label={overview.cpu} value={duration(totals.mean_cpu_ms)} />
+      <Tile label={overview.cpu} value={totals.mean_cpu_ms === undefined ? t.admin.none : formatJobTime(totals.mean_cpu_ms)} />
       <Tile label={overview.memory} value={formatBytes(totals.peak_memory_bytes)} />
     </dl>
   );

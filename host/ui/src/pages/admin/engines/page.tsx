@@ -42,9 +42,10 @@ export default function EnginesPage() {
       <button type="button" class="quiet icon" aria-label={t.engines.checkFolder} title={t.engines.checkFolder} disabled={check.isRunning} onClick={() => void check.run()}>
         <IconReload aria-hidden="true" />
       </button>
-      <button type="button" class="primary" onClick={() => setInstalled({})}>
+      <button type="button" class="primary" aria-label={t.engines.install} onClick={() => setInstalled({})}>
         <IconPlus aria-hidden="true" />
-        {t.engines.install}
+        <span class="wide-only">{t.engines.install}</span>
+        <span class="phone-only">{t.engines.installShort}</span>
       </button>
     </>
   );

@@ -11,6 +11,7 @@ export type Purpose =
   | "models"
   | "live"
   | "progress"
+  | "jobs"
   | "fetch"
   | "read"
   | "send"
@@ -72,6 +73,7 @@ const PURPOSES: readonly [methods: RegExp, path: RegExp, purpose: Purpose][] = [
   [/POST/, /images?\/$/, "images"],
   [/POST/, /chat|responses|messages/, "chat"],
   [/POST/, /generat|txt2img|image|predict|prompt|t2i|text-to/, "generate"],
+  [/POST/, /queue|jobs?\b|tasks?\b/, "jobs"],
   [/POST/, /./, "send"],
 ];
 

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 
 interface TabsProps<Name extends string> {
   /** What the tabs choose, for a screen reader. */
@@ -13,6 +13,9 @@ interface TabsProps<Name extends string> {
 /** Tabs and the panel of the current one. Arrow keys move between them. */
 export function Tabs<Name extends string>({ label, tabs, current, onChoose, children }: TabsProps<Name>) {
   const list = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    list.current?.querySelector(`#tab-${current}`)?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [current]);
   const onKeyDown = (event: KeyboardEvent) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (step === undefined) return;

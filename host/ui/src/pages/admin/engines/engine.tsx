@@ -81,9 +81,9 @@ function Actions({ engine, name, onRemove }: ActionsProps) {
   const canChange = status !== undefined && status.revision > 0;
   return (
     <>
-      <a class="button" href={`/admin/settings/${encodeURIComponent(name)}`}>
+      <a class="button" href={`/admin/settings/${encodeURIComponent(name)}`} aria-label={t.engines.settings}>
         <IconSettings aria-hidden="true" />
-        {t.engines.settings}
+        <span class="wide-only">{t.engines.settings}</span>
       </a>
       {canChange && (
         <Menu label={t.shell.more} face={<IconMore aria-hidden="true" />}>

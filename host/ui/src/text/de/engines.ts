@@ -164,7 +164,6 @@ export const engines: Text["engines"] = {
   },
 
   versions: {
-    strategy: "Version",
     states: {
       parked: "Wartet auf Freigabe",
       canary: "Wird erprobt",
@@ -177,7 +176,6 @@ export const engines: Text["engines"] = {
     },
     watchHint: "Neue Version: Sie wird 20 Aufträge oder eine Stunde lang beobachtet. Schlägt sie öfter fehl als die bisherige, kommt diese von selbst zurück.",
     digest: "Digest",
-    added: "Installiert",
     by: (who) => (who === "vom Server" ? who : `von ${who}`),
     jobs: "Aufträge, 24 h",
     jobsFailed: (jobs, failed) => `${jobs}, davon ${failed} fehlgeschlagen`,
@@ -212,7 +210,6 @@ export const engines: Text["engines"] = {
   traffic: {
     lead: "Was dieser Bilddienst in den letzten 24 Stunden seit dem Start des Servers gesendet und empfangen hat.",
     upstream: "Server",
-    url: "URL",
     requests: "Anfragen",
     failed: "Fehler",
     sent: "Gesendet",
@@ -279,12 +276,10 @@ export const engines: Text["engines"] = {
     title: (name) => `${name} entfernen?`,
     menu: "Entfernen …",
     hint: "Neue Aufträge bekommen ihn nicht mehr. Seine Berechtigungen, neuesten Versionen und sein Verlauf bleiben: Installieren Sie seine Komponente erneut, um ihn zurückzuholen.",
-    fileHint: (file) => `Entfernen Sie auch ${file} aus dem Ordner der Bilddienste, sonst bringt ein Start des Servers ihn zurück.`,
     finish: "Laufende Aufträge zu Ende führen",
     now: "Laufende Aufträge jetzt stoppen",
     nowHint: "Der Bilddienst kann seinen Server noch bitten aufzuhören.",
     force: "Entfernen, obwohl eine Einstellung ihn braucht",
     remove: "Entfernen",
-    removing: "Aufträge enden …",
   },
 };

@@ -165,7 +165,6 @@ export const engines = {
   },
 
   versions: {
-    strategy: "Version",
     states: {
       parked: "Waits for approval",
       canary: "Canary",
@@ -178,7 +177,6 @@ export const engines = {
     } satisfies Record<VersionState, string>,
     watchHint: "New version: it is watched for 20 jobs or one hour. If it fails more than the version before, that one serves again by itself.",
     digest: "Digest",
-    added: "Installed",
     by: (who: string) => `by ${who}`,
     jobs: "Jobs, 24 h",
     jobsFailed: (jobs: string, failed: string) => `${jobs}, ${failed} failed`,
@@ -213,7 +211,6 @@ export const engines = {
   traffic: {
     lead: "What this engine sent and received in the last 24 hours, since the server started.",
     upstream: "Upstream",
-    url: "URL",
     requests: "Requests",
     failed: "Failed",
     sent: "Sent",
@@ -280,12 +277,10 @@ export const engines = {
     title: (name: string) => `Remove ${name}?`,
     menu: "Remove…",
     hint: "New jobs no longer get it. Its permissions, newest versions and history stay: install its component again to bring it back.",
-    fileHint: (file: string) => `Also remove ${file} from the engine folder, or a start of the server brings it back.`,
     finish: "Let running jobs finish",
     now: "Stop running jobs now",
     nowHint: "The engine can still ask its upstream to stop.",
     force: "Remove it although a setting needs it",
     remove: "Remove",
-    removing: "Jobs are ending…",
   },
 };

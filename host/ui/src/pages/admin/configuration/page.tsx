@@ -1,6 +1,7 @@
 // The configuration of the server: what is in effect and why, and every setting with its origin.
+import { useState } from "preact/hooks";
 import { get } from "../../../api/client.ts";
-import { Failure } from "../../../components/notice.tsx";
+import { Failure, Notice } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
 import { useResource } from "../../../components/resource.ts";
 import { IconDownload } from "../../../icons.ts";
@@ -15,7 +16,9 @@ export { Aside } from "../aside.tsx";
 export default function ConfigurationPage() {
   const effective = useResource((signal) => get<EffectiveSettings>("/api/v1/settings/effective", { signal }), []);
   const settings = useResource((signal) => get<Setting[]>("/api/v1/settings", { signal }), []);
-  const reload = () => {
+  const [isImported, setIsImported] = useState(false);
+  const onImported = () => {
+    setIsImported(true);
     effective.reload();
     settings.reload();
   };
@@ -25,12 +28,13 @@ export default function ConfigurationPage() {
         <IconDownload aria-hidden="true" />
         <span class="wide-only">{t.admin.configuration.export}</span>
       </a>
-      <ImportButton onDone={reload} />
+      <ImportButton onDone={onImported} />
     </>
   );
   return (
     <Page title={t.admin.configuration.title} actions={actions}>
       <div class="sheet">
+        {isImported && <Notice>{t.admin.configuration.imported}</Notice>}
         {effective.error !== undefined && <Failure error={effective.error} onRetry={effective.reload} />}
         {effective.value ? <Effective settings={effective.value} /> : effective.error === undefined && <div class="skeleton tiles-skeleton" />}
         {settings.error !== undefined && <Failure error={settings.error} onRetry={settings.reload} />}

@@ -96,7 +96,7 @@ function EngineRow({ engine, bindings, figures }: EngineRowProps) {
         <a class="plain" href={href}>
           <strong dir="auto">{engine.name}</strong>
         </a>
-        <small class="truncate" dir="auto">
+        <small class="reason" dir="auto">
           {state === "unready" ? own?.reason : own?.title}
         </small>
       </td>

@@ -48,7 +48,7 @@ export function VersionRow({ engine, version, ...actions }: VersionRowProps) {
           </span>
         )}
       </div>
-      <Actions state={state} version={version} {...actions} />
+      {(engine.revision > 0 || state === "parked") && <Actions state={state} version={version} {...actions} />}
     </li>
   );
 }

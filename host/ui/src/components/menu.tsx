@@ -6,6 +6,8 @@ interface MenuProps {
   label: string;
   /** What the button shows. */
   face?: ComponentChildren;
+  /** The face has text, which names the button. */
+  hasText?: boolean;
   class?: string;
   children: ComponentChildren;
 }
@@ -14,7 +16,7 @@ interface MenuProps {
 const GAP_PX = 6;
 
 /** A button with a menu of buttons and links. Arrow keys move in it, Escape and a choice close it. */
-export function Menu({ label, face, children, ...props }: MenuProps) {
+export function Menu({ label, face, hasText = false, children, ...props }: MenuProps) {
   const id = useId();
   const button = useRef<HTMLButtonElement>(null);
   const menu = useRef<HTMLDivElement>(null);
@@ -41,7 +43,7 @@ export function Menu({ label, face, children, ...props }: MenuProps) {
   };
   return (
     <>
-      <button ref={button} type="button" class={props.class ?? "quiet icon"} aria-label={face ? label : undefined} aria-haspopup="menu" popovertarget={id}>
+      <button ref={button} type="button" class={props.class ?? "quiet icon"} aria-label={face && !hasText ? label : undefined} aria-haspopup="menu" popovertarget={id}>
         {face ?? label}
       </button>
       <div ref={menu} id={id} class="menu" popover="auto" aria-label={label} onKeyDown={onKeyDown} onClick={() => menu.current?.hidePopover()}>

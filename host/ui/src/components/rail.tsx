@@ -74,7 +74,7 @@ export function RailFoot() {
   );
   return (
     <div class="rail-foot">
-      <Menu label={`${t.shell.account}: ${name}`} face={face} class="quiet account">
+      <Menu label={t.shell.account} face={face} hasText class="quiet account">
         <a href="/profile">
           <IconUser aria-hidden="true" />
           {t.shell.profile}

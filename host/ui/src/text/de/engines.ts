@@ -282,4 +282,5 @@ export const engines: Text["engines"] = {
     force: "Entfernen, obwohl eine Einstellung ihn braucht",
     remove: "Entfernen",
   },
+  state: "Zustand",
 };

@@ -283,4 +283,5 @@ export const engines = {
     force: "Remove it although a setting needs it",
     remove: "Remove",
   },
+  state: "State",
 };

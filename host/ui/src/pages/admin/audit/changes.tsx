@@ -21,8 +21,8 @@ export function Changes() {
   const shown = changes.value.filter((it) => `${it.name} ${it.path} ${it.user_name}`.toLowerCase().includes(words));
   return (
     <>
-      <input type="search" class="search" aria-label={text.search} placeholder={text.search} value={wanted} onInput={(event) => setWanted(event.currentTarget.value)} />
-      <ul class="changes">
+      <input type="search" class="admin-search" aria-label={text.search} placeholder={text.search} value={wanted} onInput={(event) => setWanted(event.currentTarget.value)} />
+      <ul class="change-list">
         {shown.map((change, index) => (
           <Change key={`${change.changed_at} ${change.name} ${index}`} change={change} />
         ))}
@@ -50,12 +50,12 @@ function Change({ change }: { change: SettingChange }) {
           </span>
         </span>
         {hasValues && (
-          <span class="values">
-            <del class="value" dir="auto" aria-label={text.before}>
+          <span class="setting-values">
+            <del class="setting-value" dir="auto" aria-label={text.before}>
               {change.old_value === null ? text.notSet : valueText(change.old_value)}
             </del>
             <span aria-hidden="true">→</span>
-            <ins class="value" dir="auto" aria-label={text.after}>
+            <ins class="setting-value" dir="auto" aria-label={text.after}>
               {change.new_value === null ? text.notSet : valueText(change.new_value)}
             </ins>
           </span>

@@ -22,7 +22,7 @@ export function FilterBar({ filters, onReload }: FilterBarProps) {
     <input type={type} value={filters[name]} list={name === "engine" ? "audit-engines" : undefined} onChange={(event) => setQuery({ [name]: event.currentTarget.value })} />
   );
   return (
-    <div class={isOpen ? "filters open" : "filters"} role="search" aria-label={audit.filters}>
+    <div class={isOpen ? "audit-filters open" : "audit-filters"} role="search" aria-label={audit.filters}>
       <Field label={audit.kind}>
         <select value={filters.kind} onChange={(event) => setQuery({ kind: event.currentTarget.value })}>
           <option value="">{audit.allKinds}</option>

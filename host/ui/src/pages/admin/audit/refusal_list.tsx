@@ -25,14 +25,14 @@ function Entry({ refusal }: { refusal: Refusal }) {
   const isEngine = engineList.value?.releases?.engines.some((it) => it.name === refusal.engine) ?? false;
   const seconds = Date.parse(refusal.refused_at) / 1_000;
   return (
-    <details>
+    <details class="fold">
       <summary>
         <time dateTime={refusal.refused_at}>{Number.isFinite(seconds) ? formatTime(seconds) : refusal.refused_at}</time>
-        <span class="kind">{isAuditKind(kind) ? audit.kinds[kind] : kind}</span>
-        <span class="subject truncate" dir="auto">
+        <span class="refusal-kind">{isAuditKind(kind) ? audit.kinds[kind] : kind}</span>
+        <span class="refusal-subject truncate" dir="auto">
           {refusal.engine || nameOf(refusal.user)}
         </span>
-        <span class="message" dir="auto">
+        <span class="refusal-message" dir="auto">
           {refusal.message}
         </span>
       </summary>

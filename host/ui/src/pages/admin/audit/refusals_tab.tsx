@@ -35,7 +35,7 @@ export function RefusalsTab() {
   return (
     <>
       <FilterBar filters={filters} onReload={first.reload} />
-      {isAuditKind(filters.kind) && <p class="muted meaning">{audit.meanings[filters.kind]}</p>}
+      {isAuditKind(filters.kind) && <p class="muted kind-meaning">{audit.meanings[filters.kind]}</p>}
       {first.value && <p class="muted">{audit.lead(first.value.counted, first.value.dropped)}</p>}
       {first.error !== undefined && <Failure error={first.error} onRetry={first.reload} />}
       {!first.value && first.error === undefined && <Skeleton />}
@@ -43,7 +43,7 @@ export function RefusalsTab() {
       {lines.length > 0 && <RefusalList refusals={lines} />}
       {loadMore.error !== undefined && <Failure error={loadMore.error} onRetry={() => void loadMore.run()} />}
       {next !== null && (
-        <button type="button" class="more" disabled={loadMore.isRunning} onClick={() => void loadMore.run()}>
+        <button type="button" class="load-more" disabled={loadMore.isRunning} onClick={() => void loadMore.run()}>
           {t.admin.loadMore}
         </button>
       )}

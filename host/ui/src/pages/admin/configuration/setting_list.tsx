@@ -14,7 +14,7 @@ export function SettingList({ settings }: { settings: readonly Setting[] }) {
   return (
     <Section title={configuration.settings}>
       <div class="row list-bar">
-        <input type="search" class="search grow" aria-label={configuration.search} placeholder={configuration.search} value={words} onInput={(event) => setQuery({ q: event.currentTarget.value })} />
+        <input type="search" class="admin-search grow" aria-label={configuration.search} placeholder={configuration.search} value={words} onInput={(event) => setQuery({ q: event.currentTarget.value })} />
         <button type="button" class="chip" aria-pressed={isSetOnly} onClick={() => setIsSetOnly(!isSetOnly)}>
           {configuration.onlyChanged}
         </button>
@@ -55,7 +55,7 @@ function SettingRow({ setting }: { setting: Setting }) {
         <Value setting={setting} />
         <span class="quiet-line">
           {(setting.source !== "default" || hasValue) && (
-            <span class={`badge ${setting.source}`} title={setting.source === "environment" ? configuration.sourceTitle(variable) : undefined}>
+            <span class={`source-badge ${setting.source}`} title={setting.source === "environment" ? configuration.sourceTitle(variable) : undefined}>
               {configuration.sources[setting.source]}
             </span>
           )}
@@ -74,11 +74,11 @@ function Value({ setting }: { setting: Setting }) {
   if (setting.kind === "secret") return <span>{configuration.secretSet}</span>;
   const isLong = text.includes("\n") || isSecret(setting.kind);
   return isLong ? (
-    <pre class="value long" tabIndex={0} dir="auto">
+    <pre class="setting-value long" tabIndex={0} dir="auto">
       {text}
     </pre>
   ) : (
-    <code class="value" dir="auto">
+    <code class="setting-value" dir="auto">
       {text}
     </code>
   );

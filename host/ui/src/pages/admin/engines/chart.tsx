@@ -71,16 +71,16 @@ export function Chart({ title, times, range, lines, format, isWhole = false }: C
     <figure class="chart">
       <figcaption>
         <strong>{title}</strong>
-        <span class="legend">
+        <span class="chart-legend">
           {pointed !== undefined && <span class="muted">{clock.format((times[pointed] ?? 0) * 1_000)}</span>}
           {lines.map((line) => (
-            <span key={line.title} class={`key key${line.color}`}>
+            <span key={line.title} class={`chart-key key${line.color}`}>
               {line.title} <b>{valueOf(line)}</b>
             </span>
           ))}
         </span>
       </figcaption>
-      <div ref={place} class="plot" role="img" aria-label={t.engines.overview.chartLabel(title, newest)} />
+      <div ref={place} class="chart-plot" role="img" aria-label={t.engines.overview.chartLabel(title, newest)} />
     </figure>
   );
 }

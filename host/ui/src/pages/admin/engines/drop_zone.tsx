@@ -18,7 +18,7 @@ export function DropZone({ file, onChoose }: DropZoneProps) {
   };
   return (
     <div
-      class={isOver ? "drop-zone over" : "drop-zone"}
+      class={isOver ? "install-zone over" : "install-zone"}
       onDragOver={(event) => {
         event.preventDefault();
         setIsOver(true);

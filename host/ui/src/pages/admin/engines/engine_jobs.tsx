@@ -16,7 +16,7 @@ export function EngineJobs({ name }: { name: string }) {
     <>
       <JobList jobs={jobs} label={t.admin.jobs.title} onChange={active.note} />
       {ended.hasMore && (
-        <button type="button" class="more" disabled={ended.isLoading} onClick={ended.loadMore}>
+        <button type="button" class="load-more" disabled={ended.isLoading} onClick={ended.loadMore}>
           {t.admin.loadMore}
         </button>
       )}

@@ -17,7 +17,7 @@ export function History({ engine }: { engine: EngineStatus }) {
       {history.error !== undefined && <Failure error={history.error} onRetry={history.reload} />}
       {!history.value && history.error === undefined && <div class="skeleton row-skeleton" />}
       {history.value?.length === 0 && <p class="muted">{t.engines.versions.noHistory}</p>}
-      <ol class="history">
+      <ol class="engine-history">
         {history.value?.map((entry, index) => (
           <Entry key={index} entry={entry} version={versions.get(entry.digest)} />
         ))}
@@ -34,14 +34,14 @@ function Entry({ entry, version }: { entry: HistoryEntry; version: string | unde
       <time class="muted" dateTime={new Date(entry.at * 1_000).toISOString()}>
         {formatTime(entry.at)}
       </time>
-      <span class="what">{t.engines.versions.events[entry.what] ?? entry.what}</span>
-      <span class="detail">
+      <span class="history-what">{t.engines.versions.events[entry.what] ?? entry.what}</span>
+      <span class="history-detail">
         {version} <code title={entry.digest}>{shortDigest(entry.digest)}</code>{" "}
         <span class="muted" dir="auto">
           {t.engines.versions.by(entry.by || t.admin.server)}
         </span>
         {why !== "" && (
-          <span class="wrap why" dir="auto">
+          <span class="wrap history-why" dir="auto">
             {why}
           </span>
         )}

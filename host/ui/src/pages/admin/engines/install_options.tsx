@@ -13,7 +13,7 @@ export const DEFAULT_OPTIONS: Options = { strategy: "", probe: "", force: false 
 export function InstallOptions({ options, onChange }: { options: Options; onChange: (options: Options) => void }) {
   const { installation } = t.engines;
   return (
-    <details>
+    <details class="fold">
       <summary>{installation.options}</summary>
       <div class="stack">
         <Field label={installation.strategy}>

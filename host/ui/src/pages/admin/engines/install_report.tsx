@@ -66,12 +66,12 @@ export function Report({ report, onReview, onAgain, onClose }: ReportProps) {
   const Icon = isParked ? IconAlert : IconCheck;
   return (
     <div class="stack" role="status">
-      <p class="result">
-        <Icon aria-hidden="true" class={isParked ? "warn" : "good"} />
+      <p class="install-result">
+        <Icon aria-hidden="true" class={isParked ? "warn-icon" : "good"} />
         <strong>{titleOf(report)}</strong>
       </p>
       <h3>{t.engines.installation.steps}</h3>
-      <ol class="checks">
+      <ol class="install-checks">
         {report.steps.map((step, index) => (
           <li key={index} dir="auto" class="wrap">
             {shortenDigests(step)}

@@ -77,7 +77,7 @@ function Lines({ lines }: { lines: readonly ShownLine[] }) {
   };
   return (
     <div class="log-frame">
-      <div ref={list} class="log" role="log" aria-label={t.engines.log.label} tabIndex={0} onScroll={onScroll}>
+      <div ref={list} class="engine-log" role="log" aria-label={t.engines.log.label} tabIndex={0} onScroll={onScroll}>
         {lines.length === 0 && <p class="muted">{t.engines.log.filtered}</p>}
         {lines.map((line) => (
           <Line key={`${line.digest}-${line.number}`} line={line} />
@@ -99,7 +99,7 @@ function Line({ line }: { line: ShownLine }) {
       {line.lost > 0 && <p class="log-gap">{t.engines.log.gap(line.lost)}</p>}
       <p class={`log-line ${line.level}`}>
         <time dateTime={new Date(line.at_ms).toISOString()}>{time.format(line.at_ms)}</time>
-        <span class="level">{line.level}</span>
+        <span class="log-level">{line.level}</span>
         <span class="wrap" dir="auto">
           {line.text}
         </span>

@@ -37,7 +37,7 @@ function Tiles({ totals }: { totals: Totals }) {
   const duration = (value: number | undefined) => (value === undefined ? t.admin.none : formatDuration(value));
   const failed = totals.jobs > 0 ? formatPercent(totals.failed / totals.jobs) : t.admin.none;
   return (
-    <dl class="tiles">
+    <dl class="figure-tiles">
       <Tile label={overview.running} value={formatNumber(totals.running)} isLive={totals.running > 0} />
       <Tile label={overview.jobs} value={formatNumber(totals.jobs)} />
       <Tile label={overview.failed} value={failed} />
@@ -51,7 +51,7 @@ function Tiles({ totals }: { totals: Totals }) {
 
 function Tile({ label, value, isLive = false }: { label: string; value: string; isLive?: boolean }) {
   return (
-    <div class="tile">
+    <div class="figure-tile">
       <dt>{label}</dt>
       <dd>
         {isLive && <span class="dot live" aria-hidden="true" />}
@@ -142,7 +142,7 @@ function Serving({ serving, engine }: { serving: ServingComponent; engine: Engin
           <dt>{overview.imports}</dt>
           <dd>
             {serving.imports.map((it) => (
-              <code key={it} class="import">
+              <code key={it} class="import-name">
                 {it}
               </code>
             ))}

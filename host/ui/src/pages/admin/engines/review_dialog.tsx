@@ -67,7 +67,7 @@ function Review({ engine, pending }: { engine: EngineDescription; pending: Pendi
         </section>
       )}
       {same.length > 0 && (
-        <details>
+        <details class="fold">
           <summary>{t.engines.reviewSame(same.length)}</summary>
           <RightList level={4} rights={same} bindings={bindings} />
         </details>

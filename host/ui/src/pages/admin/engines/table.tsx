@@ -30,7 +30,7 @@ interface EngineTableProps {
 /** All engines, then files that did not become one. */
 export function EngineTable({ engines, rejected, starting, bindings, figures }: EngineTableProps) {
   return (
-    <table class="engines">
+    <table class="engine-table">
       <Head />
       <tbody>
         {engines.map((engine) => (
@@ -67,7 +67,7 @@ function Head() {
         <th scope="col" class="number wide-only">
           {columns.failed}
         </th>
-        <th scope="col" class="wide-only load">
+        <th scope="col" class="wide-only engine-load">
           {columns.load}
         </th>
         <th scope="col" class="wide-only">
@@ -92,11 +92,11 @@ function EngineRow({ engine, bindings, figures }: EngineRowProps) {
   const totals = figures?.totals;
   return (
     <tr>
-      <td class="name">
+      <td class="engine-name">
         <a class="plain" href={href}>
           <strong dir="auto">{engine.name}</strong>
         </a>
-        <small class="reason" dir="auto">
+        <small class="engine-reason" dir="auto">
           {state === "unready" ? own?.reason : own?.title}
         </small>
       </td>
@@ -105,7 +105,7 @@ function EngineRow({ engine, bindings, figures }: EngineRowProps) {
         <Status tone={engineTone(state)}>{stateText(engine, state, totals?.running ?? 0)}</Status>
       </td>
       <Figures figures={figures} />
-      <td class="wide-only action">
+      <td class="wide-only row-action">
         <RowAction state={state} name={engine.name} href={href} />
       </td>
     </tr>
@@ -129,7 +129,7 @@ function Figures({ figures }: { figures: EngineFigures | undefined }) {
       <Cell>{duration(totals?.p50_ms)}</Cell>
       <Cell>{duration(totals?.p99_ms)}</Cell>
       <Cell>{totals ? formatPercent(totals.failed / totals.jobs) : t.admin.none}</Cell>
-      <td class="wide-only load">{figures && totals && <Load figures={figures} totals={totals} />}</td>
+      <td class="wide-only engine-load">{figures && totals && <Load figures={figures} totals={totals} />}</td>
     </>
   );
 }
@@ -174,11 +174,11 @@ interface FileRowProps {
 function FileRow({ file, tone, state, reason }: FileRowProps) {
   return (
     <tr>
-      <td class="name">
+      <td class="engine-name">
         <strong class="truncate" dir="auto">
           {file}
         </strong>
-        <small class="reason" dir="auto">
+        <small class="engine-reason" dir="auto">
           {reason ?? t.engines.refusedFile}
         </small>
       </td>

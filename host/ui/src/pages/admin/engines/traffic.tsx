@@ -61,7 +61,7 @@ function TrafficTable({ rows, urls }: { rows: readonly UpstreamFigures[]; urls: 
               <small class="wrap">{urls.get(row.upstream ?? "") ?? ""}</small>
             </td>
             <td class="number">{formatNumber(row.requests)}</td>
-            <td class={row.failed_requests > 0 ? "number bad" : "number muted"}>{formatNumber(row.failed_requests)}</td>
+            <td class={row.failed_requests > 0 ? "number bad-number" : "number muted"}>{formatNumber(row.failed_requests)}</td>
             <td class="number wide-only">{formatBytes(row.sent_bytes)}</td>
             <td class="number">{formatBytes(row.received_bytes)}</td>
           </tr>

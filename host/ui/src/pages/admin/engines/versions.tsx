@@ -27,7 +27,7 @@ export function Versions({ engine: { engine }, onChange, onReview }: VersionsPro
     <>
       {isRollout && <p class="muted">{t.engines.versions.watchHint}</p>}
       {change.error !== undefined && <Failure error={change.error} />}
-      <ul class="versions">
+      <ul class="version-list">
         {engine.versions.map((version) => (
           <VersionRow
             key={version.digest}

@@ -20,7 +20,7 @@ const TONES: Record<Job["state"], Tone> = { waiting: "off", running: "live", don
 /** Jobs of several users. Each that runs or waits can be stopped. */
 export function JobList({ jobs, label, onChange }: JobListProps) {
   return (
-    <ul class="jobs" aria-label={label}>
+    <ul class="job-list" aria-label={label}>
       {jobs.map((job) => (
         <JobRow key={job.id} job={job} onChange={onChange} />
       ))}
@@ -40,7 +40,7 @@ function JobRow({ job, onChange }: { job: Job; onChange: (job: Job) => void }) {
       </div>
       <div class="job-text">
         {job.request ? (
-          <span class="prompt" dir="auto" title={job.request.prompt}>
+          <span class="job-prompt" dir="auto" title={job.request.prompt}>
             {job.request.prompt}
           </span>
         ) : (

@@ -126,7 +126,7 @@ function EndedJobs({ jobs }: { jobs: Jobs }) {
       {jobs.jobs?.length === 0 && <p class="muted">{t.admin.jobs.noneEnded}</p>}
       <JobList jobs={jobs.jobs ?? []} label={t.admin.jobs.ended} onChange={jobs.note} />
       {jobs.hasMore && (
-        <button type="button" class="more" disabled={jobs.isLoading} onClick={jobs.loadMore}>
+        <button type="button" class="load-more" disabled={jobs.isLoading} onClick={jobs.loadMore}>
           {t.admin.loadMore}
         </button>
       )}

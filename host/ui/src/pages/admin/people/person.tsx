@@ -1,5 +1,164 @@
+// One user: role, password, groups, keys, sessions.
+import { useState } from "preact/hooks";
+import { get, messageOf, post, remove } from "../../../api/client.ts";
+import { Dialog } from "../../../components/dialog.tsx";
+import { Field } from "../../../components/field.tsx";
+import { Failure } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
+import { useAction, useResource } from "../../../components/resource.ts";
+import { formatAgo, formatDay, formatNumber } from "../../../format.ts";
+import { navigate } from "../../../router.ts";
+import { user } from "../../../session.ts";
+import { t } from "../../../text/index.ts";
+import { KeyList } from "../../profile/key_list.tsx";
+import { SessionList } from "../../profile/session_list.tsx";
+import type { Person, Role } from "./page.tsx";
 
-export default function Placeholder() {
-  return <Page title="admin/people">…</Page>;
+export { Aside } from "../aside.tsx";
+
+export default function PersonPage({ parameters }: { parameters: Record<string, string> }) {
+  const path = `/api/v1/users/${encodeURIComponent(parameters.id ?? "")}`;
+  const person = useResource<Person>((signal) => get(path, { signal }), [path]);
+  const { value } = person;
+  return (
+    <Page title={value?.name ?? t.people.person}>
+      <div class="sheet narrow">
+        {person.error !== undefined && <Failure error={person.error} onRetry={person.reload} />}
+        {!value && person.isLoading && <div class="skeleton tall" />}
+        {value && (
+          <>
+            <PersonFacts person={value} />
+            <AccessForm key={value.id} person={value} path={path} onChange={person.reload} />
+            <KeyList path={`${path}/keys`} />
+            <SessionList path={`${path}/sessions`} />
+            {value.id !== user.value?.id && <DeleteSection person={value} path={path} />}
+          </>
+        )}
+      </div>
+    </Page>
+  );
+}
+
+function PersonFacts({ person }: { person: Person }) {
+  return (
+    <section class="section">
+      <dl class="facts">
+        <dt>{t.people.email}</dt>
+        <dd>{person.email || t.people.noEmail}</dd>
+        <dt>{t.people.created}</dt>
+        <dd>{formatDay(person.created_at)}</dd>
+        {person.last_active_at && (
+          <>
+            <dt>{t.people.lastActive}</dt>
+            <dd>{formatAgo(person.last_active_at)}</dd>
+          </>
+        )}
+        {person.image_count !== undefined && (
+          <>
+            <dt>{t.people.images}</dt>
+            <dd>{formatNumber(person.image_count)}</dd>
+          </>
+        )}
+      </dl>
+    </section>
+  );
+}
+
+interface AccessFormProps {
+  person: Person;
+  path: string;
+  onChange: () => void;
+}
+
+function AccessForm({ person, path, onChange }: AccessFormProps) {
+  const [name, setName] = useState(person.name);
+  const [role, setRole] = useState<Role>(person.role);
+  const [password, setPassword] = useState("");
+  const isSelf = person.id === user.value?.id;
+  const save = useAction(async () => {
+    await post(`${path}/update`, { name, role, password });
+    setPassword("");
+    onChange();
+  });
+  const isChanged = name !== person.name || role !== person.role || password !== "";
+  return (
+    <form
+      class="section"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void save.run();
+      }}
+    >
+      <h2>{t.people.access}</h2>
+      <div class="columns">
+        <Field label={t.people.name}>
+          <input required maxLength={200} value={name} dir="auto" onInput={(event) => setName(event.currentTarget.value)} />
+        </Field>
+        <Field label={t.people.role} {...(isSelf ? { hint: t.people.ownRole } : {})}>
+          <select value={role} disabled={isSelf} onChange={(event) => setRole(event.currentTarget.value as Role)}>
+            {(["user", "admin", "pending"] as const).map((it) => (
+              <option key={it} value={it}>
+                {t.people.roles[it]}
+              </option>
+            ))}
+          </select>
+        </Field>
+        {person.email !== "" && (
+          <Field label={t.people.resetPassword} hint={t.people.resetPasswordHint}>
+            <input type="password" autocomplete="new-password" minLength={8} value={password} onInput={(event) => setPassword(event.currentTarget.value)} />
+          </Field>
+        )}
+      </div>
+      {save.error !== undefined && (
+        <p class="trouble" role="alert">
+          {messageOf(save.error)}
+        </p>
+      )}
+      <div>
+        <button type="submit" class="primary" disabled={!isChanged || save.isRunning}>
+          {t.shell.save}
+        </button>
+      </div>
+    </form>
+  );
+}
+
+function DeleteSection({ person, path }: { person: Person; path: string }) {
+  const [isAsking, setAsking] = useState(false);
+  const deletion = useAction(async () => {
+    await remove(path);
+    navigate("/admin/people", { replace: true });
+  });
+  return (
+    <section class="section">
+      <div>
+        <button type="button" class="danger" onClick={() => setAsking(true)}>
+          {t.people.deletePerson}
+        </button>
+      </div>
+      {isAsking && (
+        <Dialog
+          title={t.people.deleteTitle(person.name)}
+          onClose={() => setAsking(false)}
+          foot={
+            <>
+              <button type="button" class="quiet" onClick={() => setAsking(false)}>
+                {t.shell.cancel}
+              </button>
+              <button type="button" class="primary danger" disabled={deletion.isRunning} onClick={() => void deletion.run()}>
+                {t.people.deletePerson}
+              </button>
+            </>
+          }
+        >
+          <p>{t.people.deleteHint}</p>
+          {deletion.error !== undefined && (
+            <p class="trouble" role="alert">
+              {messageOf(deletion.error)}
+            </p>
+          )}
+        </Dialog>
+      )}
+    </section>
+  );
 }

@@ -1,0 +1,178 @@
+import { useState } from "preact/hooks";
+import { messageOf, put, remove } from "../../../api/client.ts";
+import { Dialog } from "../../../components/dialog.tsx";
+import { Field } from "../../../components/field.tsx";
+import { useAction } from "../../../components/resource.ts";
+import { t } from "../../../text/index.ts";
+import { definitionOf, parseNames, type BindingDefinition, type BindingEntry } from "./binding.ts";
+
+interface BindingDialogProps {
+  entry: BindingEntry | undefined;
+  engines: readonly string[];
+  onClose: () => void;
+}
+
+/** Creates or changes a configuration. Fields that the form does not have stay as they are. */
+export function BindingDialog({ entry, engines, onClose }: BindingDialogProps) {
+  const before = entry ? definitionOf(entry) : {};
+  const save = useAction(async (form: FormData) => {
+    const name = entry?.name ?? String(form.get("name") ?? "");
+    await put(`/api/v1/bindings/${encodeURIComponent(name)}`, readForm(form, before));
+    onClose();
+  });
+  const deletion = useAction(async () => {
+    await remove(`/api/v1/bindings/${encodeURIComponent(entry?.name ?? "")}`);
+    onClose();
+  });
+  const error = save.error ?? deletion.error;
+  const isOwn = entry !== undefined && engines.includes(entry.name);
+  return (
+    <Dialog
+      title={entry ? t.settings.editNamed(entry.name) : t.settings.newBinding}
+      onClose={onClose}
+      foot={
+        <>
+          {entry?.is_defined && (
+            <button type="button" class="quiet danger" disabled={deletion.isRunning} onClick={() => void deletion.run()}>
+              {isOwn ? t.settings.resetBinding : t.settings.deleteBinding}
+            </button>
+          )}
+          <button type="button" class="quiet" onClick={onClose}>
+            {t.shell.cancel}
+          </button>
+          <button type="submit" form="binding" class="primary" disabled={save.isRunning}>
+            {t.shell.save}
+          </button>
+        </>
+      }
+    >
+      {entry?.problems.map((it) => (
+        <p key={it} class="trouble">
+          {it}
+        </p>
+      ))}
+      <form
+        id="binding"
+        class="stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void save.run(new FormData(event.currentTarget));
+        }}
+      >
+        {!entry && (
+          <div class="columns">
+            <Field label={t.settings.bindingName} hint={t.settings.bindingNameHint}>
+              <input name="name" required maxLength={40} pattern="[a-z0-9\-]+" autofocus autocomplete="off" />
+            </Field>
+            <Field label={t.settings.engine}>
+              <select name="engine">
+                {engines.map((it) => (
+                  <option key={it} value={it}>
+                    {it}
+                  </option>
+                ))}
+              </select>
+            </Field>
+          </div>
+        )}
+        <Defaults definition={before} />
+        <JsonField name="settings" label={t.settings.ownSettings} hint={t.settings.ownSettingsHint} value={before.settings} />
+        <JsonField name="edit_settings" label={t.settings.editSettings} value={before.edit_settings} />
+        {error !== undefined && (
+          <p class="trouble" role="alert">
+            {messageOf(error)}
+          </p>
+        )}
+      </form>
+    </Dialog>
+  );
+}
+
+function Defaults({ definition }: { definition: BindingDefinition }) {
+  const texts = [
+    ["model", t.settings.model, ""],
+    ["size", t.settings.size, ""],
+    ["edit_model", t.settings.editModel, ""],
+    ["edit_size", t.settings.editSize, ""],
+  ] as const;
+  const numbers = [
+    ["steps", t.settings.steps],
+    ["concurrency", t.settings.concurrency],
+  ] as const;
+  const lists = [
+    ["groups", t.settings.forGroups, t.settings.groupsHint],
+    ["preferred_by", t.settings.preferredBy, t.settings.preferredHint],
+    ["chat_models", t.settings.chatModels, t.settings.chatModelsHint],
+  ] as const;
+  return (
+    <>
+      <div class="columns">
+        {texts.map(([name, label]) => (
+          <Field key={name} label={label}>
+            <input name={name} defaultValue={definition[name] ?? ""} autocomplete="off" />
+          </Field>
+        ))}
+        {numbers.map(([name, label]) => (
+          <Field key={name} label={label}>
+            <input name={name} type="number" min={1} defaultValue={String(definition[name] ?? "")} />
+          </Field>
+        ))}
+      </div>
+      {lists.map(([name, label, hint]) => (
+        <Field key={name} label={label} hint={hint}>
+          <input name={name} defaultValue={definition[name]?.join(", ") ?? ""} autocomplete="off" dir="auto" />
+        </Field>
+      ))}
+    </>
+  );
+}
+
+interface JsonFieldProps {
+  name: string;
+  label: string;
+  hint?: string;
+  value: Record<string, unknown> | undefined;
+}
+
+function JsonField({ name, label, hint, value }: JsonFieldProps) {
+  const [text, setText] = useState(value && Object.keys(value).length > 0 ? JSON.stringify(value, null, 2) : "");
+  const isInvalid = parseObject(text) === undefined;
+  return (
+    <Field label={label} {...(hint ? { hint } : {})} error={isInvalid ? t.settings.noJson : undefined}>
+      <textarea name={name} class="mono" rows={3} spellcheck={false} value={text} onInput={(event) => setText(event.currentTarget.value)} />
+    </Field>
+  );
+}
+
+/** `undefined` if it is no JSON object. An empty text is an empty object. */
+function parseObject(text: string): Record<string, unknown> | undefined {
+  if (text.trim() === "") return {};
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function readForm(form: FormData, before: BindingDefinition): BindingDefinition {
+  const text = (name: string) => String(form.get(name) ?? "").trim();
+  const next: BindingDefinition = { ...before };
+  const set = (name: keyof BindingDefinition, value: unknown) => {
+    if (value === undefined) delete next[name];
+    else next[name] = value;
+  };
+  if (form.has("engine")) set("engine", text("engine"));
+  for (const name of ["model", "size", "edit_model", "edit_size"] as const) set(name, text(name) || undefined);
+  for (const name of ["steps", "concurrency"] as const) set(name, text(name) === "" ? undefined : Number(text(name)));
+  for (const name of ["groups", "preferred_by", "chat_models"] as const) {
+    const names = parseNames(text(name));
+    set(name, names.length > 0 ? names : undefined);
+  }
+  for (const name of ["settings", "edit_settings"] as const) {
+    const value = parseObject(text(name));
+    if (value === undefined) throw new Error(t.settings.noJson);
+    set(name, Object.keys(value).length > 0 ? value : undefined);
+  }
+  return next;
+}

@@ -1,0 +1,60 @@
+import { useState } from "preact/hooks";
+import { get, messageOf, post } from "../../../api/client.ts";
+import { useAction, useResource } from "../../../components/resource.ts";
+import { IconClose, IconPlus } from "../../../icons.ts";
+import { t } from "../../../text/index.ts";
+import type { Person } from "../people/page.tsx";
+import type { Group } from "./page.tsx";
+
+/** Found users that are offered. */
+const MAX_FOUND = 6;
+
+/** The members of a group, and a search for more. */
+export function MemberList({ group }: { group: Group }) {
+  const path = `/api/v1/groups/id/${encodeURIComponent(group.id)}`;
+  const members = useResource<{ users: Person[] }>((signal) => get(`${path}/members`, { signal }), [path]);
+  const [text, setText] = useState("");
+  const found = useResource<{ users: Person[] }>((signal) => (text.trim() === "" ? Promise.resolve({ users: [] }) : get("/api/v1/users/", { query: { query: text.trim() }, signal })), [text]);
+  const change = useAction(async (id: string, isMember: boolean) => {
+    await post(`${path}/users/${isMember ? "add" : "remove"}`, { user_ids: [id] });
+    setText("");
+    members.reload();
+  });
+  const ids = new Set(members.value?.users.map((it) => it.id));
+  const others = found.value?.users.filter((it) => !ids.has(it.id)).slice(0, MAX_FOUND) ?? [];
+  return (
+    <section class="stack" aria-labelledby="members">
+      <h3 id="members">{t.people.members}</h3>
+      {change.error !== undefined && (
+        <p class="trouble" role="alert">
+          {messageOf(change.error)}
+        </p>
+      )}
+      <ul class="lines compact">
+        {members.value?.users.map((person) => (
+          <li key={person.id} class="row">
+            <span class="grow truncate" dir="auto">
+              {person.name} <small>{person.email}</small>
+            </span>
+            <button type="button" class="quiet small icon" aria-label={t.people.removeNamed(person.name)} onClick={() => void change.run(person.id, false)}>
+              <IconClose />
+            </button>
+          </li>
+        ))}
+      </ul>
+      <input type="search" aria-label={t.people.addMember} placeholder={t.people.addMember} value={text} onInput={(event) => setText(event.currentTarget.value)} />
+      <ul class="lines compact">
+        {others.map((person) => (
+          <li key={person.id} class="row">
+            <span class="grow truncate" dir="auto">
+              {person.name} <small>{person.email}</small>
+            </span>
+            <button type="button" class="quiet small icon" aria-label={t.people.addNamed(person.name)} onClick={() => void change.run(person.id, true)}>
+              <IconPlus />
+            </button>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}

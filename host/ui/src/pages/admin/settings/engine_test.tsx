@@ -1,0 +1,80 @@
+import { messageOf, post } from "../../../api/client.ts";
+import { useAction } from "../../../components/resource.ts";
+import { useState } from "preact/hooks";
+import { formatDuration } from "../../../format.ts";
+import { t } from "../../../text/index.ts";
+import type { Draft } from "./setting.ts";
+
+interface Verification {
+  ok: boolean;
+  message: string;
+  server?: string;
+  problems: string[];
+  duration_ms: number;
+  requests?: { method: string; url_without_secrets: string; status: number | null }[];
+}
+
+interface EngineTestProps {
+  binding: string;
+  /** Values that are not stored yet. */
+  settings: Draft;
+  operation: "generate" | "edit";
+}
+
+/** Asks the engine's server with the values of the form, and shows what was asked. */
+export function EngineTest({ binding, settings, operation }: EngineTestProps) {
+  const [result, setResult] = useState<Verification | undefined>();
+  const test = useAction(async () => {
+    setResult(undefined);
+    setResult(await post<Verification>(`/api/v1/bindings/${encodeURIComponent(binding)}/verify`, { settings, operation }));
+  });
+  return (
+    <div class="stack">
+      <div class="row">
+        <button type="button" disabled={test.isRunning} onClick={() => void test.run()}>
+          {test.isRunning ? t.settings.testing : t.settings.test}
+        </button>
+        <small>{t.settings.testHint}</small>
+      </div>
+      {test.error !== undefined && (
+        <p class="trouble" role="alert">
+          {messageOf(test.error)}
+        </p>
+      )}
+      {result && <Result result={result} />}
+    </div>
+  );
+}
+
+function Result({ result }: { result: Verification }) {
+  return (
+    <div class={result.ok ? "card stack tight" : "trouble"} role="status">
+      <strong class="status">
+        {result.ok && <span class="dot" />}
+        {result.ok ? t.settings.works : t.settings.fails}
+      </strong>
+      {result.message && <span class="wrap">{result.message}</span>}
+      {result.problems.map((it) => (
+        <span key={it} class="wrap">
+          {it}
+        </span>
+      ))}
+      <span class="quiet-line">
+        {result.server && <span>{result.server}</span>}
+        <span>{formatDuration(result.duration_ms)}</span>
+      </span>
+      {result.requests && result.requests.length > 0 && (
+        <ul class="lines compact">
+          {result.requests.map((request, index) => (
+            <li key={index} class="row">
+              <code class="grow wrap">
+                {request.method} {request.url_without_secrets}
+              </code>
+              <span class="muted">{request.status ?? t.settings.noResponse}</span>
+            </li>
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}

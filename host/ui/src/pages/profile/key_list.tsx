@@ -1,0 +1,217 @@
+import { useState } from "preact/hooks";
+import { get, messageOf, post, remove } from "../../api/client.ts";
+import { CopyButton } from "../../components/copy.tsx";
+import { Dialog } from "../../components/dialog.tsx";
+import { Field } from "../../components/field.tsx";
+import { Failure } from "../../components/notice.tsx";
+import { useAction, useResource } from "../../components/resource.ts";
+import { formatAgo, formatDay } from "../../format.ts";
+import { IconPlus } from "../../icons.ts";
+import { t } from "../../text/index.ts";
+
+export interface ApiKey {
+  id: string;
+  name: string;
+  prefix: string;
+  created_at: number;
+  last_used_at: number | null;
+  expires_at: number | null;
+}
+
+interface KeyListProps {
+  /** The route of a person's keys. */
+  path: string;
+  /** Only the person creates keys. */
+  canCreate?: boolean;
+}
+
+const DAY_SECS = 86_400;
+
+/** API keys, each with a name, a time at which it expires, and its last use. */
+export function KeyList({ path, canCreate = false }: KeyListProps) {
+  const keys = useResource<ApiKey[]>((signal) => get(path, { signal }), [path]);
+  const [isCreating, setCreating] = useState(false);
+  const [revoked, setRevoked] = useState<ApiKey | undefined>();
+  return (
+    <section class="section" aria-labelledby="keys">
+      <header>
+        <h2 id="keys">{t.people.keys}</h2>
+        {canCreate && (
+          <button type="button" onClick={() => setCreating(true)}>
+            <IconPlus aria-hidden="true" />
+            {t.people.newKey}
+          </button>
+        )}
+      </header>
+      <p class="muted">{t.people.keysHint}</p>
+      {keys.error !== undefined && <Failure error={keys.error} onRetry={keys.reload} />}
+      {!keys.value && keys.isLoading && <div class="skeleton" />}
+      {keys.value?.length === 0 && <p class="muted">{t.people.noKeys}</p>}
+      {keys.value && keys.value.length > 0 && <KeyTable keys={keys.value} onRevoke={setRevoked} />}
+      {isCreating && (
+        <NewKeyDialog
+          path={path}
+          onClose={() => {
+            setCreating(false);
+            keys.reload();
+          }}
+        />
+      )}
+      {revoked && (
+        <RevokeDialog
+          apiKey={revoked}
+          path={path}
+          onClose={() => {
+            setRevoked(undefined);
+            keys.reload();
+          }}
+        />
+      )}
+    </section>
+  );
+}
+
+function KeyTable({ keys, onRevoke }: { keys: readonly ApiKey[]; onRevoke: (key: ApiKey) => void }) {
+  return (
+    <table>
+      <thead>
+        <tr>
+          <th>{t.people.keyName}</th>
+          <th class="wide-only">{t.people.keyPrefix}</th>
+          <th class="wide-only">{t.people.created}</th>
+          <th>{t.people.lastUsed}</th>
+          <th class="wide-only">{t.people.expires}</th>
+          <th>
+            <span class="visually-hidden">{t.people.actions}</span>
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {keys.map((key) => (
+          <tr key={key.id}>
+            <td dir="auto" class="wrap">
+              {key.name}
+            </td>
+            <td class="wide-only">
+              <code>{key.prefix}</code>
+            </td>
+            <td class="wide-only">{formatDay(key.created_at)}</td>
+            <td>{key.last_used_at === null ? t.people.never : formatAgo(key.last_used_at)}</td>
+            <td class="wide-only">{key.expires_at === null ? t.people.never : formatDay(key.expires_at)}</td>
+            <td class="number">
+              <button type="button" class="quiet small" aria-label={t.people.revokeNamed(key.name)} onClick={() => onRevoke(key)}>
+                {t.people.revoke}
+              </button>
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function NewKeyDialog({ path, onClose }: { path: string; onClose: () => void }) {
+  const [name, setName] = useState("");
+  const [days, setDays] = useState("");
+  const [created, setCreated] = useState<(ApiKey & { key: string }) | undefined>();
+  const create = useAction(async () => {
+    const lifetime = Number(days);
+    const expiresAt = lifetime > 0 ? { expires_at: Math.floor(Date.now() / 1000) + lifetime * DAY_SECS } : {};
+    setCreated(await post(path, { name, ...expiresAt }));
+  });
+  if (created) {
+    return (
+      <Dialog
+        title={t.people.keyCreated}
+        onClose={onClose}
+        foot={
+          <button type="button" class="primary" onClick={onClose}>
+            {t.people.done}
+          </button>
+        }
+      >
+        <p>{t.people.keyOnce}</p>
+        <div class="row card">
+          <code class="grow wrap">{created.key}</code>
+          <CopyButton text={created.key} class="small">
+            {t.shell.copy}
+          </CopyButton>
+        </div>
+      </Dialog>
+    );
+  }
+  return (
+    <Dialog
+      title={t.people.newKey}
+      onClose={onClose}
+      foot={
+        <>
+          <button type="button" class="quiet" onClick={onClose}>
+            {t.shell.cancel}
+          </button>
+          <button type="submit" form="new-key" class="primary" disabled={create.isRunning}>
+            {t.people.createKey}
+          </button>
+        </>
+      }
+    >
+      <form
+        id="new-key"
+        class="stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void create.run();
+        }}
+      >
+        <Field label={t.people.keyName} hint={t.people.keyNameHint}>
+          <input required maxLength={100} value={name} autofocus onInput={(event) => setName(event.currentTarget.value)} />
+        </Field>
+        <Field label={t.people.expires}>
+          <select value={days} onChange={(event) => setDays(event.currentTarget.value)}>
+            <option value="">{t.people.never}</option>
+            {[7, 30, 90, 365].map((it) => (
+              <option key={it} value={it}>
+                {t.people.inDays(it)}
+              </option>
+            ))}
+          </select>
+        </Field>
+        {create.error !== undefined && (
+          <p class="trouble" role="alert">
+            {messageOf(create.error)}
+          </p>
+        )}
+      </form>
+    </Dialog>
+  );
+}
+
+function RevokeDialog({ apiKey, path, onClose }: { apiKey: ApiKey; path: string; onClose: () => void }) {
+  const revoke = useAction(async () => {
+    await remove(`${path}/${encodeURIComponent(apiKey.id)}`);
+    onClose();
+  });
+  return (
+    <Dialog
+      title={t.people.revokeTitle(apiKey.name)}
+      onClose={onClose}
+      foot={
+        <>
+          <button type="button" class="quiet" onClick={onClose}>
+            {t.shell.cancel}
+          </button>
+          <button type="button" class="primary danger" disabled={revoke.isRunning} onClick={() => void revoke.run()}>
+            {t.people.revoke}
+          </button>
+        </>
+      }
+    >
+      <p>{t.people.revokeHint}</p>
+      {revoke.error !== undefined && (
+        <p class="trouble" role="alert">
+          {messageOf(revoke.error)}
+        </p>
+      )}
+    </Dialog>
+  );
+}

@@ -1,0 +1,78 @@
+import { get, messageOf, post, remove } from "../../api/client.ts";
+import { Failure } from "../../components/notice.tsx";
+import { useAction, useResource } from "../../components/resource.ts";
+import { formatAgo, formatDay } from "../../format.ts";
+import { t } from "../../text/index.ts";
+import { describeBrowser } from "./browser_name.ts";
+
+interface Session {
+  id: string;
+  created_at: number;
+  last_used_at: number | null;
+  expires_at: number;
+  user_agent: string;
+  ip?: string;
+  is_current?: boolean;
+}
+
+interface SessionListProps {
+  /** The route of a person's sessions. */
+  path: string;
+  canEndOthers?: boolean;
+}
+
+/** The browsers in which a person is signed in. */
+export function SessionList({ path, canEndOthers = false }: SessionListProps) {
+  const sessions = useResource<Session[]>((signal) => get(path, { signal }), [path]);
+  const end = useAction(async (id: string) => {
+    await remove(`${path}/${encodeURIComponent(id)}`);
+    sessions.reload();
+  });
+  const endOthers = useAction(async () => {
+    await post(`${path}/end-others`);
+    sessions.reload();
+  });
+  const error = end.error ?? endOthers.error;
+  const hasOthers = sessions.value?.some((it) => !it.is_current) ?? false;
+  return (
+    <section class="section" aria-labelledby="sessions">
+      <header>
+        <h2 id="sessions">{t.people.sessions}</h2>
+        {canEndOthers && hasOthers && (
+          <button type="button" class="quiet" disabled={endOthers.isRunning} onClick={() => void endOthers.run()}>
+            {t.people.endOthers}
+          </button>
+        )}
+      </header>
+      {sessions.error !== undefined && <Failure error={sessions.error} onRetry={sessions.reload} />}
+      {error !== undefined && (
+        <p class="trouble" role="alert">
+          {messageOf(error)}
+        </p>
+      )}
+      {!sessions.value && sessions.isLoading && <div class="skeleton" />}
+      {sessions.value?.length === 0 && <p class="muted">{t.people.noSessions}</p>}
+      <ul class="lines">
+        {sessions.value?.map((session) => (
+          <li key={session.id} class="row">
+            <div class="grow stack tight">
+              <strong title={session.user_agent}>{describeBrowser(session.user_agent) ?? t.people.unknownBrowser}</strong>
+              <span class="quiet-line">
+                {session.ip && <span>{session.ip}</span>}
+                <span>{t.people.since(formatDay(session.created_at))}</span>
+                {session.last_used_at !== null && <span>{t.people.usedAgo(formatAgo(session.last_used_at))}</span>}
+              </span>
+            </div>
+            {session.is_current ? (
+              <span class="chip on">{t.people.thisBrowser}</span>
+            ) : (
+              <button type="button" class="quiet small" disabled={end.isRunning} onClick={() => void end.run(session.id)}>
+                {t.people.endSession}
+              </button>
+            )}
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}

@@ -4,8 +4,9 @@
 //! | text | where |
 //! |---|---|
 //! | documents | `*.md` |
-//! | comments | `*.rs` and `*.wit`, documentation comments included |
+//! | comments | `*.rs` and `*.wit`, documentation comments included, and those of the web pages |
 //! | messages | string literals with a space in `*.rs` of the product, without its unit tests |
+//! | texts of the web pages | `host/ui/src/text/en` |
 //! | descriptions | `about` in `tests/cases/**/case.json` |
 //!
 //! Code in backticks or fences is not prose.
@@ -29,8 +30,12 @@ use word_list::WordList;
 
 const WORD_LIST: &str = "xtask/prose-words.txt";
 /// Directories without prose of ours.
-const SKIPPED_DIRECTORIES: [&str; 6] = [
+const SKIPPED_DIRECTORIES: [&str; 10] = [
     "data",
+    "host/ui/dist",
+    "host/ui/generated",
+    "host/ui/node_modules",
+    "host/ui/src/text/de",
     "target",
     "tests/data",
     "tests/fuzz/corpus",
@@ -147,7 +152,9 @@ fn files(root: &Path) -> Result<Vec<String>> {
 
 fn has_prose(file: &str) -> bool {
     let is_case = file.starts_with("tests/cases/") && file.ends_with("/case.json");
-    is_case || [".md", ".rs", ".wit"].iter().any(|end| file.ends_with(end))
+    let is_page =
+        file.starts_with("host/ui/src/") && (file.ends_with(".ts") || file.ends_with(".tsx"));
+    is_case || is_page || [".md", ".rs", ".wit"].iter().any(|end| file.ends_with(end))
 }
 
 /// Prints the number of findings in each part of the repository.

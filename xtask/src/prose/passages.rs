@@ -22,6 +22,9 @@ const CODE: char = '`';
 /// The folders whose string literals a user or operator reads.
 const PRODUCT: [&str; 5] = ["host/", "plugins/", "sdk/", "tests/adversary/", "xtask/"];
 
+/// The texts of the web pages.
+const PAGE_TEXTS: &str = "host/ui/src/text/en/";
+
 /// The prose of a file, whose kind its name tells.
 pub(super) fn passages(file: &str, text: &str) -> Vec<Passage> {
     if file.ends_with(".md") {
@@ -29,8 +32,8 @@ pub(super) fn passages(file: &str, text: &str) -> Vec<Passage> {
     } else if file.ends_with("case.json") {
         descriptions(text)
     } else {
-        let has_messages =
-            file.ends_with(".rs") && PRODUCT.iter().any(|part| file.starts_with(part));
+        let is_product = PRODUCT.iter().any(|part| file.starts_with(part));
+        let has_messages = file.starts_with(PAGE_TEXTS) || (file.ends_with(".rs") && is_product);
         source_code(text, has_messages)
     }
 }
@@ -122,6 +125,8 @@ impl<'a> Scanner<'a> {
         while let Some(char) = self.rest.chars().next() {
             if self.rest.starts_with("//") {
                 self.scan_line_comment();
+            } else if self.rest.starts_with("/**") {
+                self.scan_block_comment();
             } else if self.rest.starts_with("/*") {
                 let end = self.rest.find("*/").map_or(self.rest.len(), |end| end + 2);
                 self.advance(end);
@@ -158,6 +163,19 @@ impl<'a> Scanner<'a> {
         self.line += passed.matches('\n').count();
         self.rest = rest;
         passed
+    }
+
+    /// A documentation comment of TypeScript.
+    fn scan_block_comment(&mut self) {
+        self.end_comment();
+        let end = self.rest.find("*/").unwrap_or(self.rest.len());
+        let block = &self.rest[..end];
+        for (index, line) in block.lines().enumerate() {
+            let text = line.trim_start().trim_start_matches(['/', '*']);
+            self.comment.push((self.line + index, text.to_owned()));
+        }
+        self.end_comment();
+        self.advance((end + 2).min(self.rest.len()));
     }
 
     fn scan_line_comment(&mut self) {

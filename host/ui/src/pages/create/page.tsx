@@ -93,10 +93,12 @@ function CreateForm({ page }: { page: CreatePageState }) {
 function CreateButton({ page }: { page: CreatePageState }) {
   const count = targetsOf(page.form, page.engines).length;
   return (
-    <button type="submit" class="primary create-button" aria-busy={page.send.isRunning} aria-disabled={page.send.isRunning} title="Ctrl+Enter">
+    <button type="submit" class="primary create-button" aria-busy={page.send.isRunning} aria-disabled={page.send.isRunning} aria-keyshortcuts="Control+Enter" title="Ctrl+Enter">
       <IconCreate aria-hidden="true" />
       {count > 1 ? t.create.createOn(count) : t.create.create}
-      <kbd class="wide-only">Ctrl ⏎</kbd>
+      <kbd class="wide-only" aria-hidden="true">
+        Ctrl ⏎
+      </kbd>
     </button>
   );
 }

@@ -9,7 +9,7 @@ import { IconCreate, IconSliders } from "../../icons.ts";
 import { t } from "../../text/index.ts";
 import { targetsOf } from "./form_state.ts";
 import { EmptyStage } from "./empty_stage.tsx";
-import { Fields } from "./fields.tsx";
+import { Fields, NoEngines } from "./fields.tsx";
 import { PromptField } from "./prompt_field.tsx";
 import { Queue } from "./queue.tsx";
 import { MaskDialog } from "./mask_dialog.tsx";
@@ -140,6 +140,7 @@ function Composer({ page }: { page: CreatePageState }) {
         send();
       }}
     >
+      {page.engineList.value && !page.engines.some((it) => it.is_ready) && <NoEngines />}
       <Replaced page={page} />
       <SendError page={page} />
       <div class="composer-box">

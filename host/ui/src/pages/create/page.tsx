@@ -143,9 +143,9 @@ function Composer({ page }: { page: CreatePageState }) {
       {page.engineList.value && !page.engines.some((it) => it.is_ready) && <NoEngines />}
       <Replaced page={page} />
       <SendError page={page} />
-      <div class="composer-box">
+      <div class="create-box">
         <PromptField isBare label={t.create.prompt} placeholder={t.create.promptHint} rows={1} value={page.form.prompt} error={page.promptError} fieldRef={page.prompt} onInput={page.input} />
-        <div class="composer-row">
+        <div class="create-row">
           <button type="button" class="quiet" aria-haspopup="dialog" onClick={() => setIsOpen(true)}>
             <IconSliders aria-hidden="true" />
             <span class="truncate">{[page.engine?.title ?? t.create.settings, source && t.create.sourceCount(page.form.sources.length)].filter(Boolean).join(" · ")}</span>

@@ -143,7 +143,7 @@ function Toggle({ before, after }: PairProps) {
       <div class="comparison-image" style={{ "--ratio": ratioOf(before) }}>
         {/* Both stay loaded, so that nothing flickers. */}
         <img src={before.url} alt={isAfter ? "" : before.alt} />
-        <img class={isAfter ? "over" : "over hidden"} src={after.url} alt={isAfter ? after.alt : ""} />
+        <img class={isAfter ? "comparison-over" : "comparison-over hidden"} src={after.url} alt={isAfter ? after.alt : ""} />
         <span class="comparison-label" dir="auto">
           {shown.label}
         </span>

@@ -22,7 +22,7 @@ export function ParametersForm({ parameters, values, onChange, allowsOthers = fa
   };
   const declared = new Set(parameters.map((it) => it.name));
   return (
-    <div class="parameters">
+    <div class="parameters-form">
       {parameters.map((parameter) => (
         <ParameterField key={parameter.name} parameter={parameter} value={values[parameter.name]} onChange={(value) => set(parameter.name, value)} />
       ))}

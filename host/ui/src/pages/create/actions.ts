@@ -1,12 +1,18 @@
 import type { Job, JobFile, JobRequest } from "../../api/types.ts";
 import type { Recipe, ReuseChoice } from "./form_state.ts";
 
+/** An image of the server. */
+export interface NamedImage {
+  id: string;
+  name: string;
+}
+
 /** What the buttons of images and jobs do. */
 export interface Actions {
   /** Makes the image a source. */
-  edit: (file: JobFile) => void;
+  edit: (image: NamedImage) => void;
   /** Makes it the only source, and opens the mask editor. */
-  mask: (file: JobFile) => void;
+  mask: (image: NamedImage) => void;
   /** The same request with another seed. */
   vary: (job: Job) => Promise<void>;
   /** The same request, with some changes. */

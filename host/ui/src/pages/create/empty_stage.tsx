@@ -33,7 +33,7 @@ function Landscape() {
       </defs>
       <g clip-path="url(#landscape-edge)">
         <rect width="360" height="220" fill="url(#sky)" />
-        <circle cx="250" cy="92" r="30" class="sun" />
+        <circle cx="250" cy="92" r="30" class="landscape-sun" />
         <path d="M0 150C40 118 78 106 118 120s58 20 92-6 74-20 104 8 34 12 46 8v90H0Z" class="far-hill" />
         <path d="M0 168c46-22 84-26 128-10s70 26 116 8 82-20 116-4v58H0Z" class="middle-hill" />
         <path d="M0 196c60-18 104-16 150-4s90 16 134 2 62-8 76-2v28H0Z" class="near-hill" />

@@ -99,7 +99,8 @@ function MoreFields({ page }: { page: CreatePageState }) {
   );
 }
 
-function NoEngines() {
+/** Says how an engine gets ready. */
+export function NoEngines() {
   const actions = hasAdminPages.value && (
     <a class="button" href="/admin/settings">
       {t.create.setUpEngine}

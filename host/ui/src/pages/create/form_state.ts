@@ -139,11 +139,13 @@ export function reuse(form: CreateForm, recipe: Recipe, what: ReuseChoice): Crea
   const seed = recipe.seed === undefined ? form.seed : String(recipe.seed);
   if (what === "seed") return { ...form, seed };
   const negativePrompt = recipe.negativePrompt ?? "";
-  if (what === "prompt") return { ...form, prompt: recipe.prompt, negativePrompt: negativePrompt || form.negativePrompt };
+  // An uploaded image has none.
+  const prompt = recipe.prompt || form.prompt;
+  if (what === "prompt") return { ...form, prompt, negativePrompt: negativePrompt || form.negativePrompt };
   const engine = recipe.engine ?? "";
   return {
     ...form,
-    prompt: recipe.prompt,
+    prompt,
     negativePrompt,
     engine,
     model: recipe.model ?? "",

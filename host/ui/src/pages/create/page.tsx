@@ -9,7 +9,7 @@ import { IconCreate, IconSliders } from "../../icons.ts";
 import { t } from "../../text/index.ts";
 import { targetsOf } from "./form_state.ts";
 import { EmptyStage } from "./empty_stage.tsx";
-import { Fields } from "./fields.tsx";
+import { Fields, NoEngines } from "./fields.tsx";
 import { PromptField } from "./prompt_field.tsx";
 import { Queue } from "./queue.tsx";
 import { MaskDialog } from "./mask_dialog.tsx";
@@ -93,10 +93,12 @@ function CreateForm({ page }: { page: CreatePageState }) {
 function CreateButton({ page }: { page: CreatePageState }) {
   const count = targetsOf(page.form, page.engines).length;
   return (
-    <button type="submit" class="primary create-button" aria-busy={page.send.isRunning} aria-disabled={page.send.isRunning} title="Ctrl+Enter">
+    <button type="submit" class="primary create-button" aria-busy={page.send.isRunning} aria-disabled={page.send.isRunning} aria-keyshortcuts="Control+Enter" title="Ctrl+Enter">
       <IconCreate aria-hidden="true" />
       {count > 1 ? t.create.createOn(count) : t.create.create}
-      <kbd class="wide-only">Ctrl ⏎</kbd>
+      <kbd class="wide-only" aria-hidden="true">
+        Ctrl ⏎
+      </kbd>
     </button>
   );
 }
@@ -138,11 +140,12 @@ function Composer({ page }: { page: CreatePageState }) {
         send();
       }}
     >
+      {page.engineList.value && !page.engines.some((it) => it.is_ready) && <NoEngines />}
       <Replaced page={page} />
       <SendError page={page} />
-      <div class="composer-box">
+      <div class="create-box">
         <PromptField isBare label={t.create.prompt} placeholder={t.create.promptHint} rows={1} value={page.form.prompt} error={page.promptError} fieldRef={page.prompt} onInput={page.input} />
-        <div class="composer-row">
+        <div class="create-row">
           <button type="button" class="quiet" aria-haspopup="dialog" onClick={() => setIsOpen(true)}>
             <IconSliders aria-hidden="true" />
             <span class="truncate">{[page.engine?.title ?? t.create.settings, source && t.create.sourceCount(page.form.sources.length)].filter(Boolean).join(" · ")}</span>

@@ -43,7 +43,6 @@ export function PromptField({ value, onInput, label, placeholder, isBare = false
         value={value}
         aria-invalid={error ? true : undefined}
         aria-describedby={error ? `${id}-error` : undefined}
-        aria-keyshortcuts="Control+Enter"
         onInput={(event) => onInput(event.currentTarget.value)}
       />
       {error && (

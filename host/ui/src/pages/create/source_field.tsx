@@ -22,12 +22,12 @@ export function SourceField({ sources, canMask, onAdd, onRemove, onMask, problem
       <span class="field-label" id="sources-label">
         {t.create.sources}
       </span>
-      <ul class="sources" aria-labelledby="sources-label">
+      <ul class="create-sources" aria-labelledby="sources-label">
         {sources.map((source, index) => (
           <Source key={source.key} source={source} onRemove={onRemove} onMask={canMask && index === 0 ? onMask : undefined} />
         ))}
         <li>
-          <button type="button" class={sources.length === 0 ? "source-add wide" : "source-add"} aria-label={sources.length === 0 ? undefined : t.create.addSource} onClick={() => input.current?.click()}>
+          <button type="button" class={sources.length === 0 ? "create-source-add wide" : "create-source-add"} aria-label={sources.length === 0 ? undefined : t.create.addSource} onClick={() => input.current?.click()}>
             <IconImage aria-hidden="true" />
             {sources.length === 0 && <span>{t.create.dropSource}</span>}
           </button>
@@ -64,14 +64,14 @@ function Source({ source, onRemove, onMask }: SourceProps) {
   const url = useSourceUrl(source);
   const name = source.name || t.create.source;
   return (
-    <li class="source">
+    <li class="create-source">
       {url ? <img src={url} alt={name} /> : <span class="skeleton" aria-hidden="true" />}
       {source.maskedAt && <MaskOverlay key={source.maskedAt} name={source.key} />}
-      <button type="button" class="source-remove" aria-label={t.create.removeSource(name)} title={t.create.removeSource(name)} onClick={() => onRemove(source.key)}>
+      <button type="button" class="create-source-remove" aria-label={t.create.removeSource(name)} title={t.create.removeSource(name)} onClick={() => onRemove(source.key)}>
         <IconClose aria-hidden="true" />
       </button>
       {onMask && (
-        <button type="button" class={source.maskedAt ? "source-mask masked" : "source-mask"} title={source.maskedAt ? t.create.changeMask : t.create.addMask} onClick={onMask}>
+        <button type="button" class={source.maskedAt ? "create-source-mask masked" : "create-source-mask"} title={source.maskedAt ? t.create.changeMask : t.create.addMask} onClick={onMask}>
           <IconMask aria-hidden="true" />
           {t.create.maskButton}
         </button>
@@ -83,7 +83,7 @@ function Source({ source, onRemove, onMask }: SourceProps) {
 /** The part that stays, dimmed: the mask is transparent where the image may change. */
 function MaskOverlay({ name }: { name: string }) {
   const url = useLocalUrl(maskName(name), true);
-  return url ? <img class="source-overlay" src={url} alt={t.create.masked} /> : null;
+  return url ? <img class="create-source-overlay" src={url} alt={t.create.masked} /> : null;
 }
 
 /** The URL of a source: of this browser until it is uploaded. */

@@ -8,7 +8,7 @@ import { noteJob } from "../../jobs.ts";
 import { read } from "../../preferences.ts";
 import { location, setQuery } from "../../router.ts";
 import { t } from "../../text/index.ts";
-import type { Actions } from "./actions.ts";
+import type { Actions, NamedImage } from "./actions.ts";
 import { groupJobs } from "./batches.ts";
 import { abilitiesOf, engineOf, reuse, targetsOf, type FormSource, type Recipe, type ReuseChoice } from "./form_state.ts";
 import { stopJob } from "./queue.tsx";
@@ -72,7 +72,7 @@ export function useCreate() {
   });
   const stop = useAction(stopJob);
 
-  const sourceOf = (file: { id: string; name: string }): FormSource => {
+  const sourceOf = (file: NamedImage): FormSource => {
     const known = form.sources.find((it) => it.fileId === file.id);
     return known ?? { key: file.id, name: file.name, fileId: file.id };
   };
@@ -111,14 +111,10 @@ export function useCreate() {
     if (key.startsWith(LOCAL)) void removeLocalImage(maskName(key));
   };
 
-  useQuery(async (image, what) => {
-    if (what === "source" || what === "mask") {
-      set({ sources: [{ key: image.id, name: image.name, fileId: image.id }] });
-      setIsMasking(what === "mask");
-      if (what === "source") focusPrompt();
-    } else {
-      replace((before) => reuse(before, recipeOfImage(image), what));
-    }
+  useQuery({
+    edit: (image) => actions.edit(image),
+    mask: (image) => actions.mask(image),
+    reuse: (recipe, what) => actions.reuse(recipe, what),
   });
 
   return {
@@ -141,25 +137,30 @@ export function useCreate() {
   };
 }
 
-type QueryUse = "source" | "mask" | ReuseChoice;
+interface QueryActions {
+  edit: (image: NamedImage) => void;
+  mask: (image: NamedImage) => void;
+  reuse: (recipe: Recipe, what: ReuseChoice) => void;
+}
 
 /** `?source=ID`, `?mask=ID` and `?reuse=ID&what=prompt|seed|all`: how other pages hand an image over. */
-function useQuery(use: (image: GalleryImage, what: QueryUse) => void): void {
+function useQuery(use: QueryActions): void {
   const { query } = location.value;
   const mask = query.get("mask");
-  const source = query.get("source");
-  const id = mask ?? source ?? query.get("reuse");
-  const asked = query.get("what");
+  const source = mask ?? query.get("source");
+  const reused = query.get("reuse");
+  const what = asReuseChoice(query.get("what")) ?? asReuseChoice(read("create.reuse")) ?? "all";
   useEffect(() => {
+    const id = source ?? reused;
     if (id === null) return;
-    const what: QueryUse = mask !== null ? "mask" : source !== null ? "source" : asReuseChoice(asked) ?? asReuseChoice(read("create.reuse")) ?? "all";
     setQuery({ mask: undefined, source: undefined, reuse: undefined, what: undefined });
+    const hand = (image: NamedImage) => (mask === null ? use.edit(image) : use.mask(image));
     get<GalleryImage>(`/api/v1/gallery/${encodeURIComponent(id)}`).then(
-      (image) => use(image, what),
+      (image) => (source === null ? use.reuse(recipeOfImage(image), what) : hand(image)),
       // An image without a record can still be a source.
-      () => (what === "source" || what === "mask") && use({ id, name: "" } as GalleryImage, what),
+      () => source !== null && hand({ id, name: "" }),
     );
-  }, [id]);
+  }, [source, reused]);
 }
 
 function asReuseChoice(text: string | null): ReuseChoice | undefined {

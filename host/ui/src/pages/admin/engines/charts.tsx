@@ -24,7 +24,7 @@ export function Charts({ name, jobs }: ChartsProps) {
   const stats = useResource((signal) => engineStats(name, range, signal), [name, range, jobs]);
   return (
     <div class="stack">
-      <div class="segmented" role="group" aria-label={t.engines.overview.range}>
+      <div class="segmented charts-range" role="group" aria-label={t.engines.overview.range}>
         {RANGES.map((it) => (
           <button key={it} type="button" aria-pressed={it === range} onClick={() => setRange(it)}>
             {t.engines.overview.ranges[it]}

@@ -48,8 +48,9 @@ function SignedIn() {
   const { path } = location.value;
   const page = findPage(path);
   const route = page?.route;
+  const key = route?.key ?? route?.path;
   const isForbidden = route?.isForAdministrators === true && !hasAdminPages.value;
-  const module = useModule<PageModule>(route && !isForbidden ? route.load : undefined, route?.path ?? "");
+  const module = useModule<PageModule>(route && !isForbidden ? route.load : undefined, key ?? "");
   const loaded = module instanceof Error || isForbidden ? undefined : module;
   return (
     <>
@@ -58,7 +59,7 @@ function SignedIn() {
       </a>
       <div class="app">
         <Rail aside={loaded?.Aside} />
-        <Boundary key={route?.path ?? path}>
+        <Boundary key={key ?? path}>
           <Content route={route} module={module} parameters={page?.parameters ?? {}} isForbidden={isForbidden} />
         </Boundary>
       </div>

@@ -11,6 +11,8 @@ export interface PageModule {
 export interface PageRoute {
   /** With parameters such as `:id`. */
   path: string;
+  /** Paths with the same key show the same page, which stays when one replaces the other. */
+  key?: string;
   load: () => Promise<PageModule>;
   isForAdministrators?: boolean;
 }
@@ -18,8 +20,8 @@ export interface PageRoute {
 const admin = { isForAdministrators: true };
 
 const ROUTES: readonly PageRoute[] = [
-  { path: "/", load: () => import("./pages/chat/page.tsx") },
-  { path: "/c/:id", load: () => import("./pages/chat/page.tsx") },
+  { path: "/", key: "chat", load: () => import("./pages/chat/page.tsx") },
+  { path: "/c/:id", key: "chat", load: () => import("./pages/chat/page.tsx") },
   { path: "/create", load: () => import("./pages/create/page.tsx") },
   { path: "/gallery", load: () => import("./pages/gallery/page.tsx") },
   { path: "/profile", load: () => import("./pages/profile/page.tsx") },

@@ -13,19 +13,18 @@ interface CopyButtonProps {
 /** Time for which a button says that it copied, in milliseconds. */
 const COPIED_MS = 2_000;
 
-/** Copies a text. Where the browser refuses the clipboard, as over plain HTTP, the text can be selected. */
+/** Copies a text. Where the browser refuses, the text can be selected. */
 export function CopyButton({ text, label, children, ...props }: CopyButtonProps) {
   const [state, setState] = useState<"ready" | "copied" | "refused">("ready");
   const timer = useRef(0);
   const copy = async () => {
     clearTimeout(timer.current);
-    try {
-      await navigator.clipboard.writeText(text);
-      setState("copied");
-      timer.current = window.setTimeout(() => setState("ready"), COPIED_MS);
-    } catch {
+    if (!(await copyText(text))) {
       setState("refused");
+      return;
     }
+    setState("copied");
+    timer.current = window.setTimeout(() => setState("ready"), COPIED_MS);
   };
   if (state === "refused") {
     return <input class="copy-text" readOnly value={text} aria-label={label ?? t.shell.copy} autofocus onFocus={(event) => event.currentTarget.select()} />;
@@ -42,4 +41,28 @@ export function CopyButton({ text, label, children, ...props }: CopyButtonProps)
       )}
     </button>
   );
+}
+
+/** Over plain HTTP there is no clipboard: then a selected text is copied. */
+async function copyText(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return copyBySelection(text);
+  }
+}
+
+function copyBySelection(text: string): boolean {
+  const field = document.createElement("textarea");
+  const opener = document.activeElement;
+  field.value = text;
+  field.className = "visually-hidden";
+  // While a dialog is open, only its own elements can have the focus.
+  (opener?.closest("dialog") ?? document.body).append(field);
+  field.select();
+  const isCopied = document.execCommand("copy");
+  field.remove();
+  if (opener instanceof HTMLElement) opener.focus();
+  return isCopied;
 }

@@ -1,0 +1,39 @@
+import { useState } from "preact/hooks";
+import { location } from "../../router.ts";
+import { t } from "../../text/index.ts";
+import type { ChatSummary } from "./chat_groups.ts";
+import { activeChats } from "./chat_list.ts";
+import { ChatActions } from "./chat_menu.tsx";
+import { TitleField } from "./title_field.tsx";
+
+interface ChatRowProps {
+  chat: ChatSummary;
+  isPinned: boolean;
+  isArchived: boolean;
+}
+
+/** A chat in the list, with its menu. */
+export function ChatRow({ chat, isPinned, isArchived }: ChatRowProps) {
+  const [isRenaming, setRenaming] = useState(false);
+  const href = `/c/${encodeURIComponent(chat.id)}`;
+  const title = chat.title || t.chat.untitled;
+  const isCurrent = location.value.path === href;
+  if (isRenaming) {
+    return (
+      <li class="chat-row">
+        <TitleField id={chat.id} title={chat.title} onDone={() => setRenaming(false)} />
+      </li>
+    );
+  }
+  return (
+    <li class={isCurrent ? "chat-row current" : "chat-row"}>
+      <a href={href} aria-current={isCurrent ? "page" : undefined} dir="auto" title={title.slice(0, 200)}>
+        {activeChats.value.has(chat.id) && (
+          <span class="dot live" role="img" aria-label={t.chat.isWriting} />
+        )}
+        <span class="truncate">{title.slice(0, 200)}</span>
+      </a>
+      <ChatActions id={chat.id} title={title} isPinned={isPinned} isArchived={isArchived} onRename={() => setRenaming(true)} />
+    </li>
+  );
+}

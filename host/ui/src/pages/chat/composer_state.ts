@@ -1,0 +1,204 @@
+// What is typed and chosen for the next message: a draft for each chat, and the image's options for all.
+import { computed, signal } from "@preact/signals";
+import { messageOf, postForm } from "../../api/client.ts";
+import type { StoredFile } from "../../api/types.ts";
+import { read, write } from "../../preferences.ts";
+import { chatModels, engines, imageModels } from "./engines.ts";
+import { randomId } from "./ids.ts";
+import { abilitiesOf, engineFor, parseOptions, usableOptions, type ImageOptions } from "./image_options.ts";
+
+/** An image that is attached to the next message. */
+export interface Source {
+  key: string;
+  name: string;
+  /** Of the stored file, once it is there. */
+  id: string | undefined;
+  /** Shows it before it is stored. */
+  previewUrl: string | undefined;
+  file: File | undefined;
+  error: string | undefined;
+  mask: string | undefined;
+}
+
+interface StoredDraft {
+  text?: unknown;
+  sources?: { id?: unknown; name?: unknown; mask?: unknown }[];
+}
+
+/** Drafts of chats that a browser keeps. */
+const NEW_CHAT = "new";
+
+export const text = signal("");
+export const sources = signal<Source[]>([]);
+export const options = signal<ImageOptions>(parseOptions(read("chat.options")));
+export const isImageOn = signal(read("chat.image") !== "off");
+export const chosenModel = signal(read("chat.model") ?? "");
+
+let draftName = "";
+
+export const wantsImage = computed(() => isImageOn.value || chatModels.value?.length === 0);
+export const engine = computed(() => engineFor(engines.value ?? [], options.value.engine, sources.value.length > 0));
+export const imageModel = computed(() => {
+  const name = engine.value?.name ?? "";
+  const id = options.value.model || engine.value?.default_model;
+  return imageModels.value.get(name)?.find((it) => it.id === id);
+});
+export const abilities = computed(() => abilitiesOf(engine.value, imageModel.value));
+export const languageModel = computed(() => {
+  const models = chatModels.value ?? [];
+  return models.find((it) => it.id === chosenModel.value) ?? models[0];
+});
+export const isUploading = computed(() => sources.value.some((it) => it.id === undefined && it.error === undefined));
+
+/** The options of the next message, with its sources. */
+export function requestOptions(): ImageOptions {
+  const attached = sources.value.filter((it) => it.id !== undefined);
+  const ids = attached.flatMap((it) => (it.id === undefined ? [] : [it.id]));
+  const mask = attached[0]?.mask;
+  const all: ImageOptions = { ...options.value, sources: ids, ...(mask ? { mask } : {}) };
+  return usableOptions(all, engine.value, abilities.value);
+}
+
+export function openDraft(chatId: string | undefined): void {
+  const name = chatId ?? NEW_CHAT;
+  if (name === draftName) return;
+  draftName = name;
+  const stored = parseDraft(read(`chat.draft.${name}`));
+  text.value = typeof stored.text === "string" ? stored.text : "";
+  sources.value = (stored.sources ?? []).flatMap(({ id, name: fileName, mask }) => {
+    if (typeof id !== "string") return [];
+    return [newSource({ id, name: typeof fileName === "string" ? fileName : "", mask: typeof mask === "string" ? mask : undefined })];
+  });
+}
+
+/** The draft of the new chat belongs to the chat that was just stored. */
+export function moveDraft(chatId: string): void {
+  const before = draftName;
+  draftName = chatId;
+  store();
+  clearStored(before);
+}
+
+function parseDraft(json: string | null): StoredDraft {
+  try {
+    const value: unknown = JSON.parse(json ?? "{}");
+    return typeof value === "object" && value !== null ? (value as StoredDraft) : {};
+  } catch {
+    return {};
+  }
+}
+
+function store(): void {
+  const stored = sources.value.filter((it) => it.id !== undefined).map(({ id, name, mask }) => ({ id, name, mask }));
+  if (text.value === "" && stored.length === 0) clearStored(draftName);
+  else write(`chat.draft.${draftName}`, JSON.stringify({ text: text.value, sources: stored }));
+}
+
+function clearStored(name: string): void {
+  try {
+    localStorage.removeItem(`pinhole.chat.draft.${name}`);
+  } catch {
+    // Without storage there is no draft.
+  }
+}
+
+export function setText(value: string): void {
+  text.value = value;
+  store();
+}
+
+export function setOptions(fields: Partial<Record<keyof ImageOptions, unknown>>): void {
+  const next = Object.fromEntries(Object.entries({ ...options.value, ...fields }).filter(([, value]) => value !== undefined && value !== ""));
+  options.value = next as ImageOptions;
+  write("chat.options", JSON.stringify(next));
+}
+
+export function setImageOn(value: boolean): void {
+  isImageOn.value = value;
+  write("chat.image", value ? "on" : "off");
+}
+
+export function setModel(id: string): void {
+  chosenModel.value = id;
+  write("chat.model", id);
+}
+
+function newSource(fields: Partial<Source>): Source {
+  return { key: randomId(), name: "", id: undefined, previewUrl: undefined, file: undefined, error: undefined, mask: undefined, ...fields };
+}
+
+function updateSource(key: string, fields: Partial<Source>): void {
+  sources.value = sources.value.map((it) => (it.key === key ? { ...it, ...fields } : it));
+  store();
+}
+
+/** Attaches an image that the server has. */
+export function attachStored(id: string, name: string): void {
+  if (!sources.value.some((it) => it.id === id)) sources.value = [...sources.value, newSource({ id, name })];
+  store();
+}
+
+/** Attaches images of this device. Other files are left out; returns how many. */
+export function attachFiles(files: Iterable<File>): number {
+  let refused = 0;
+  for (const file of files) {
+    if (!file.type.startsWith("image/")) {
+      refused += 1;
+      continue;
+    }
+    const source = newSource({ name: file.name || "image", file, previewUrl: URL.createObjectURL(file) });
+    sources.value = [...sources.value, source];
+    void upload(source.key, file);
+  }
+  return refused;
+}
+
+export async function upload(key: string, file: File): Promise<void> {
+  updateSource(key, { error: undefined });
+  try {
+    const form = new FormData();
+    form.append("file", file, file.name || "image.png");
+    const stored = await postForm<StoredFile>("/api/v1/files/", form);
+    updateSource(key, { id: stored.id });
+  } catch (error) {
+    updateSource(key, { error: messageOf(error) });
+  }
+}
+
+export function detach(key: string): void {
+  const source = sources.value.find((it) => it.key === key);
+  if (source?.previewUrl) URL.revokeObjectURL(source.previewUrl);
+  sources.value = sources.value.filter((it) => it.key !== key);
+  store();
+}
+
+/** Stores a mask and gives it to a source. */
+export async function setMask(key: string, mask: Blob): Promise<void> {
+  const form = new FormData();
+  form.append("file", mask, "mask.png");
+  const stored = await postForm<StoredFile>("/api/v1/files/", form);
+  updateSource(key, { mask: stored.id });
+}
+
+export function clearMask(key: string): void {
+  updateSource(key, { mask: undefined });
+}
+
+/** Takes the draft for a message that is sent. It is stored until the server has the message. */
+export function takeDraft(): { text: string; sources: Source[] } {
+  const taken = { text: text.value, sources: sources.value };
+  text.value = "";
+  sources.value = [];
+  return taken;
+}
+
+export function confirmDraft(): void {
+  store();
+}
+
+/** Puts a draft back that could not be sent, before what was typed meanwhile. */
+export function restoreDraft(taken: { text: string; sources: Source[] }): void {
+  text.value = [taken.text, text.value].filter((it) => it !== "").join("\n");
+  sources.value = [...taken.sources, ...sources.value];
+  store();
+}

@@ -261,7 +261,7 @@ export const engines = {
     force: "Also if it was rolled back, or the engine is pinned",
     uploading: "Uploading…",
     compiling: "Compiling and testing…",
-    compilingHint: "A large component can take a minute. The server serves everybody meanwhile.",
+    compilingHint: "A large component can take a minute. Other requests are served meanwhile.",
     elapsed: (text: string) => `${text} elapsed`,
     cancel: "Stop upload",
     done: (name: string, version: string) => `${name} ${version} serves`,

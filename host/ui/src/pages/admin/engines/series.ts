@@ -45,7 +45,7 @@ export function totalsOf(figures: readonly VersionFigures[], nowMs: number): Tot
 
 /** The number of jobs of all versions in at most this number of equal parts of the time. */
 export function jobsOverTime(figures: readonly VersionFigures[], fromMs: number, toMs: number, count: number): number[] {
-  // A part shorter than a minute would stay empty beside its neighbors.
+  // A part shorter than a minute would stay empty between its neighbors.
   const parts = Math.max(1, Math.min(count, Math.floor((toMs - fromMs) / MINUTE_MS)));
   const width = (toMs - fromMs) / parts;
   const jobs = Array.from({ length: parts }, () => 0);

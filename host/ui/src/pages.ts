@@ -1,6 +1,7 @@
 // The pages by their paths. Each is loaded when it is opened first.
 import type { ComponentType } from "preact";
 import { match } from "./page_paths.ts";
+import { loadAdministrationText } from "./text/index.ts";
 
 export interface PageModule {
   default: ComponentType<{ parameters: Record<string, string> }>;
@@ -17,7 +18,11 @@ export interface PageRoute {
   isForAdministrators?: boolean;
 }
 
-const admin = { isForAdministrators: true };
+/** A page of administration, which is loaded with its texts. */
+function admin(load: () => Promise<PageModule>): Pick<PageRoute, "load" | "isForAdministrators"> {
+  const loadBoth = async () => (await Promise.all([load(), loadAdministrationText()]))[0];
+  return { isForAdministrators: true, load: loadBoth };
+}
 
 const ROUTES: readonly PageRoute[] = [
   { path: "/", key: "chat", load: () => import("./pages/chat/page.tsx") },
@@ -25,17 +30,17 @@ const ROUTES: readonly PageRoute[] = [
   { path: "/create", load: () => import("./pages/create/page.tsx") },
   { path: "/gallery", load: () => import("./pages/gallery/page.tsx") },
   { path: "/profile", load: () => import("./pages/profile/page.tsx") },
-  { path: "/admin", load: () => import("./pages/admin/engines/page.tsx"), ...admin },
-  { path: "/admin/engines/:name", load: () => import("./pages/admin/engines/engine.tsx"), ...admin },
-  { path: "/admin/settings", load: () => import("./pages/admin/settings/page.tsx"), ...admin },
-  { path: "/admin/settings/:engine", load: () => import("./pages/admin/settings/page.tsx"), ...admin },
-  { path: "/admin/bindings", load: () => import("./pages/admin/bindings/page.tsx"), ...admin },
-  { path: "/admin/people", load: () => import("./pages/admin/people/page.tsx"), ...admin },
-  { path: "/admin/people/:id", load: () => import("./pages/admin/people/person.tsx"), ...admin },
-  { path: "/admin/groups", load: () => import("./pages/admin/groups/page.tsx"), ...admin },
-  { path: "/admin/jobs", load: () => import("./pages/admin/jobs/page.tsx"), ...admin },
-  { path: "/admin/audit", load: () => import("./pages/admin/audit/page.tsx"), ...admin },
-  { path: "/admin/configuration", load: () => import("./pages/admin/configuration/page.tsx"), ...admin },
+  { path: "/admin", ...admin(() => import("./pages/admin/engines/page.tsx")) },
+  { path: "/admin/engines/:name", ...admin(() => import("./pages/admin/engines/engine.tsx")) },
+  { path: "/admin/settings", ...admin(() => import("./pages/admin/settings/page.tsx")) },
+  { path: "/admin/settings/:engine", ...admin(() => import("./pages/admin/settings/page.tsx")) },
+  { path: "/admin/bindings", ...admin(() => import("./pages/admin/bindings/page.tsx")) },
+  { path: "/admin/people", ...admin(() => import("./pages/admin/people/page.tsx")) },
+  { path: "/admin/people/:id", ...admin(() => import("./pages/admin/people/person.tsx")) },
+  { path: "/admin/groups", ...admin(() => import("./pages/admin/groups/page.tsx")) },
+  { path: "/admin/jobs", ...admin(() => import("./pages/admin/jobs/page.tsx")) },
+  { path: "/admin/audit", ...admin(() => import("./pages/admin/audit/page.tsx")) },
+  { path: "/admin/configuration", ...admin(() => import("./pages/admin/configuration/page.tsx")) },
 ];
 
 /** The page of a path, with the values of its parameters. */

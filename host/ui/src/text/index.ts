@@ -1,11 +1,22 @@
 // The texts of the pages, in the language of the person. A language is one directory with the same files as `en`.
 import { language } from "../preferences.ts";
-import { en, type Text } from "./en/index.ts";
+import { en, type FirstText, type Text } from "./en/index.ts";
 
-/** The texts. They are complete before the first page is shown. */
-export let t: Text = en;
+/** The texts. Those of a page are complete before it is shown. */
+export let t: Text = withAdministration(en);
+
+/** The pages of administration, which alone read these texts, are shown after they are loaded. */
+function withAdministration(first: FirstText): Text {
+  return first as Text;
+}
 
 export async function loadText(): Promise<void> {
   document.documentElement.lang = language;
-  if (language === "de") t = (await import("./de/index.ts")).de;
+  if (language === "de") t = withAdministration((await import("./de/index.ts")).de);
+}
+
+/** Loads the texts that only the pages of administration show. */
+export async function loadAdministrationText(): Promise<void> {
+  const { administration } = language === "de" ? await import("./de/administration.ts") : await import("./en/administration.ts");
+  t = { ...t, ...administration };
 }

@@ -1,13 +1,11 @@
-import type { Text } from "../en/index.ts";
-import { admin } from "./admin.ts";
+import type { FirstText } from "../en/index.ts";
 import { chat } from "./chat.ts";
 import { create } from "./create.ts";
-import { engines } from "./engines.ts";
 import { gallery } from "./gallery.ts";
 import { people } from "./people.ts";
 import { settings } from "./settings.ts";
 import { shell } from "./shell.ts";
 import { welcome } from "./welcome.ts";
 
-export const de: Text = { admin, chat, create, engines, gallery, people, settings, shell, welcome };
+export const de: FirstText = { chat, create, gallery, people, settings, shell, welcome };
 

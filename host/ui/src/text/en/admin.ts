@@ -96,11 +96,11 @@ export const admin = {
       address: "A connection to a forbidden IP address or host was prevented, such as to this machine, a private network or a cloud metadata service. If a setting should allow it, check its URL.",
       request: "An engine built a request that is not valid, such as one with a header that only the server may set. It was not sent. A sound engine does not do that.",
       answer: "An upstream's response was too long, too slow or invalid, and was discarded. The job failed. If it happens often, check the upstream.",
-      secret: "An upstream or an engine returned a secret, such as its API key. It was removed before anybody could read it. An upstream that repeats keys may also log them.",
+      secret: "An upstream or an engine returned a secret, such as its API key. It was removed before it could be read. An upstream that repeats keys may also log them.",
       limit: "An engine used up what one job may use: time, memory, requests or output. The job was stopped, others were not affected.",
       crash: "An engine crashed. The job failed; the next one runs in a fresh instance. A new version that crashes twice is rolled back.",
       picture: "An image is damaged, or would need too much memory when it is opened. It was not stored.",
-      access: "A sign-in, a key or a session was not accepted. Many entries with one IP address can be somebody who guesses passwords.",
+      access: "A sign-in, a key or a session was not accepted. Many entries with one IP address can mean that passwords are guessed.",
     } satisfies Record<AuditKind, string>,
     unknownMeaning: "This version of the page does not know this kind.",
     changes: {

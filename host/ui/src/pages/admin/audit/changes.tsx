@@ -51,9 +51,13 @@ function Change({ change }: { change: SettingChange }) {
         </span>
         {hasValues && (
           <span class="setting-values">
-            <del class="setting-value" dir="auto" aria-label={text.before}>
-              {change.old_value === null ? text.notSet : valueText(change.old_value)}
-            </del>
+            {change.old_value === null ? (
+              <span class="muted">{text.notSet}</span>
+            ) : (
+              <del class="setting-value" dir="auto" aria-label={text.before}>
+                {valueText(change.old_value)}
+              </del>
+            )}
             <span aria-hidden="true">→</span>
             <ins class="setting-value" dir="auto" aria-label={text.after}>
               {change.new_value === null ? text.notSet : valueText(change.new_value)}

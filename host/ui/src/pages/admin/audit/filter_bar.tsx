@@ -1,19 +1,14 @@
 import { useEffect, useState } from "preact/hooks";
 import { Field } from "../../../components/field.tsx";
-import { IconClose, IconFilter, IconReload } from "../../../icons.ts";
+import { IconClose, IconFilter } from "../../../icons.ts";
 import { setQuery } from "../../../router.ts";
 import { t } from "../../../text/index.ts";
 import { engineList, followEngines } from "../engine_list.ts";
 import { hasFilter, type Filters } from "./filters.ts";
 import { AUDIT_KINDS } from "./types.ts";
 
-interface FilterBarProps {
-  filters: Filters;
-  onReload: () => void;
-}
-
 /** Filters by kind, engine, user and time. They apply when a field is left. */
-export function FilterBar({ filters, onReload }: FilterBarProps) {
+export function FilterBar({ filters }: { filters: Filters }) {
   useEffect(followEngines, []);
   const [isOpen, setIsOpen] = useState(hasFilter(filters));
   const { audit } = t.admin;
@@ -55,9 +50,6 @@ export function FilterBar({ filters, onReload }: FilterBarProps) {
             {audit.clear}
           </button>
         )}
-        <button type="button" class="quiet icon" aria-label={t.admin.refresh} title={t.admin.refresh} onClick={onReload}>
-          <IconReload aria-hidden="true" />
-        </button>
       </div>
     </div>
   );

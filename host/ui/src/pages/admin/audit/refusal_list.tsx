@@ -52,7 +52,7 @@ function Entry({ refusal }: { refusal: Refusal }) {
           )}
           <dt>{audit.user}</dt>
           <dd dir="auto">
-            {refusal.user === "" ? audit.noUser : nameOf(refusal.user)} {nameOf(refusal.user) !== refusal.user && <code class="muted">{refusal.user}</code>}
+            <Actor user={refusal.user} />
           </dd>
           {refusal.guard !== "" && (
             <>
@@ -73,5 +73,17 @@ function Entry({ refusal }: { refusal: Refusal }) {
         </dl>
       </div>
     </details>
+  );
+}
+
+/** A user with a link, the IP address of a client, or the server. */
+function Actor({ user }: { user: string }) {
+  if (user === "") return <>{t.admin.audit.noUser}</>;
+  const name = nameOf(user);
+  if (name === user) return <>{user}</>;
+  return (
+    <>
+      <a href={`/admin/people/${encodeURIComponent(user)}`}>{name}</a> <code class="muted">{user}</code>
+    </>
   );
 }

@@ -2,6 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import { get } from "../../../api/client.ts";
 import { Empty, Failure } from "../../../components/notice.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
+import { IconReload } from "../../../icons.ts";
 import { location } from "../../../router.ts";
 import { t } from "../../../text/index.ts";
 import { useLive } from "../live.ts";
@@ -34,12 +35,19 @@ export function RefusalsTab() {
   const isFiltered = hasFilter(filters);
   return (
     <>
-      <FilterBar filters={filters} onReload={first.reload} />
+      <FilterBar filters={filters} />
       {isAuditKind(filters.kind) && <p class="muted kind-meaning">{audit.meanings[filters.kind]}</p>}
-      {first.value && <p class="muted">{audit.lead(first.value.counted, first.value.dropped)}</p>}
+      {first.value && (
+        <div class="row">
+          <span class="muted">{audit.lead(first.value.counted, first.value.dropped)}</span>
+          <button type="button" class="quiet small icon" aria-label={t.admin.refresh} title={t.admin.refresh} onClick={first.reload}>
+            <IconReload aria-hidden="true" />
+          </button>
+        </div>
+      )}
       {first.error !== undefined && <Failure error={first.error} onRetry={first.reload} />}
       {!first.value && first.error === undefined && <Skeleton />}
-      {first.value && lines.length === 0 && <Empty title={isFiltered ? audit.noneFiltered : audit.none}>{isFiltered ? undefined : audit.noneHint}</Empty>}
+      {first.value && lines.length === 0 && next === null && <Empty title={isFiltered ? audit.noneFiltered : audit.none}>{isFiltered ? undefined : audit.noneHint}</Empty>}
       {lines.length > 0 && <RefusalList refusals={lines} />}
       {loadMore.error !== undefined && <Failure error={loadMore.error} onRetry={() => void loadMore.run()} />}
       {next !== null && (

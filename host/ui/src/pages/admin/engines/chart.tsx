@@ -29,6 +29,8 @@ const TIME_AXIS_PX = 26;
 /** Space between two marks of an axis. */
 const MARK_SPACE_PX = 34;
 const TIME_SPACE_PX = 84;
+/** Diameter of a value without a line. */
+const POINT_PX = 5;
 /** Room for half a mark of the time axis. */
 const END_PX = 24;
 const FONT = "12px ui-sans-serif, system-ui, sans-serif";
@@ -131,13 +133,20 @@ function options(element: HTMLElement, { lines, format, isWhole, range, onPoint 
         label: line.title,
         stroke: () => color(line.color),
         width: line.isBar ? 0 : 1.5,
-        spanGaps: true,
-        points: { show: false },
+        points: { show: false, filter: alone, size: POINT_PX, fill: () => color(line.color) },
         ...(line.isBar && bars ? { paths: bars, fill: () => color(line.color) } : {}),
       })),
     ],
     hooks: { setCursor: [(plot) => onPoint(plot.cursor.idx ?? undefined)] },
   };
+}
+
+/** Values without neighbors, which no line would show. */
+function alone(plot: uPlot, index: number): number[] | null {
+  const values = plot.data[index] ?? [];
+  const isThere = (at: number) => typeof values[at] === "number";
+  const found = [...values.keys()].filter((at) => isThere(at) && !isThere(at - 1) && !isThere(at + 1));
+  return found.length > 0 ? found : null;
 }
 
 /** The value of a custom property in the current scheme, in a form that a canvas takes. */

@@ -66,6 +66,7 @@ function Summary({ rights, bindings }: { rights: readonly string[]; bindings: re
   const urls = { ...defaultUrls(declared), ...urlsOf(bindings) };
   const shown = mostTelling(declared).slice(0, MAX_SHOWN);
   const more = rights.length - shown.length;
+  if (rights.length === 0) return <>{t.engines.reviewNothing}</>;
   return (
     <>
       {shown.map((right) => (

@@ -11,7 +11,7 @@ export function EngineJobs({ name }: { name: string }) {
   if (error !== undefined) return <Failure error={error} onRetry={() => (active.reload(), ended.reload())} />;
   if (!active.jobs || !ended.jobs) return <JobSkeleton />;
   const jobs = [...active.jobs, ...ended.jobs];
-  if (jobs.length === 0) return <Empty title={t.engines.jobsNone}>{t.engines.jobsNoneHint}</Empty>;
+  if (jobs.length === 0 && !ended.hasMore) return <Empty title={t.engines.jobsNone}>{t.engines.jobsNoneHint}</Empty>;
   return (
     <>
       <JobList jobs={jobs} label={t.admin.jobs.title} onChange={active.note} />

@@ -63,6 +63,8 @@ interface ReportProps {
 /** What became of the component: what was checked, and what is to be decided. */
 export function Report({ report, onReview, onAgain, onClose }: ReportProps) {
   const isParked = report.state === "parked";
+  // Of a component that waits, the last step lists its permissions, which are below.
+  const steps = isParked && report.new_rights.length > 0 ? report.steps.slice(0, -1) : report.steps;
   const Icon = isParked ? IconAlert : IconCheck;
   return (
     <div class="stack" role="status">
@@ -72,7 +74,7 @@ export function Report({ report, onReview, onAgain, onClose }: ReportProps) {
       </p>
       <h3>{t.engines.installation.steps}</h3>
       <ol class="install-checks">
-        {report.steps.map((step, index) => (
+        {steps.map((step, index) => (
           <li key={index} dir="auto" class="wrap">
             {shortenDigests(step)}
           </li>

@@ -14,6 +14,11 @@ test("lost lines are counted by version", () => {
   assert.deepEqual(lines.map((it) => [it.digest, it.number, it.lost]), [["a", 1, 0], ["b", 7, 0], ["a", 5, 3], ["b", 8, 0]]);
 });
 
+test("numbers begin again when the server was restarted", () => {
+  const lines = addLines(addLines([], [line(8)]), [{ ...line(1), at_ms: 5 }, { ...line(2), at_ms: 6 }]);
+  assert.deepEqual(lines.map((it) => [it.number, it.lost]), [[8, 0], [1, 0], [2, 0]]);
+});
+
 test("the oldest lines are dropped", () => {
   const lines = addLines([], Array.from({ length: MAX_LINES + 5 }, (_, index) => line(index)));
   assert.equal(lines.length, MAX_LINES);

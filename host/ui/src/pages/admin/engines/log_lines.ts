@@ -14,14 +14,15 @@ export interface ShownLine extends LogLine {
 
 /** Adds new lines to those that are there. A line that came before, as after a new connection, is not added again. */
 export function addLines(before: readonly ShownLine[], added: readonly LogLine[]): ShownLine[] {
-  const newest = new Map<string, number>();
-  for (const { digest, number } of before) newest.set(digest, Math.max(number, newest.get(digest) ?? -1));
+  const newest = new Map<string, LogLine>(before.map((it) => [it.digest, it]));
   const lines = [...before];
   for (const line of added) {
     const last = newest.get(line.digest);
-    if (last !== undefined && line.number <= last) continue;
-    lines.push({ ...line, lost: last === undefined ? 0 : line.number - last - 1 });
-    newest.set(line.digest, line.number);
+    const isEarlier = last !== undefined && line.number <= last.number;
+    // After a restart of the server, numbers begin again, and times do not.
+    if (isEarlier && line.at_ms <= last.at_ms) continue;
+    lines.push({ ...line, lost: last === undefined || isEarlier ? 0 : line.number - last.number - 1 });
+    newest.set(line.digest, line);
   }
   return lines.length > MAX_LINES ? lines.slice(-MAX_LINES) : lines;
 }

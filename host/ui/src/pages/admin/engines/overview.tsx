@@ -21,7 +21,7 @@ export function Overview({ engine }: { engine: EngineDescription }) {
       {totals.jobs + totals.running > 0 ? (
         <>
           <Tiles totals={totals} />
-          <LazyCharts engine={engine} totals={totals} />
+          <LazyCharts name={engine.engine.name} jobs={totals.jobs} />
         </>
       ) : (
         <Empty title={t.engines.overview.noJobs}>{t.engines.overview.noJobsHint}</Empty>
@@ -64,13 +64,13 @@ function Tile({ label, value, isLive = false }: { label: string; value: string; 
 type ChartsModule = typeof import("./charts.tsx");
 
 /** The charts, whose library is loaded when the first one is shown. */
-function LazyCharts({ engine, totals }: { engine: EngineDescription; totals: Totals }) {
+function LazyCharts(charts: { name: string; jobs: number }) {
   const [module, setModule] = useState<ChartsModule | undefined>();
   useEffect(() => {
     // Without the library the figures are still there.
     import("./charts.tsx").then(setModule, () => undefined);
   }, []);
-  return module ? <module.Charts figures={engine.figures} fromMs={totals.from_ms} /> : <div class="chart-skeleton" aria-hidden="true" />;
+  return module ? <module.Charts {...charts} /> : <div class="chart-skeleton" aria-hidden="true" />;
 }
 
 function Failures({ failures }: { failures: Totals["failures"] }) {

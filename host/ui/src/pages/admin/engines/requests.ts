@@ -1,6 +1,6 @@
 // Requests about engines.
 import { get, post, remove } from "../../../api/client.ts";
-import type { EngineDescription, EngineStatus, HistoryEntry, InstallReport } from "./types.ts";
+import type { EngineDescription, EngineStats, EngineStatus, HistoryEntry, InstallReport, StatsRange } from "./types.ts";
 
 function path(name: string, rest = ""): string {
   // Engines with these names have their first letter escaped, because routes have the names.
@@ -10,6 +10,10 @@ function path(name: string, rest = ""): string {
 
 export function describeEngine(name: string, signal: AbortSignal): Promise<EngineDescription> {
   return get(path(name), { signal });
+}
+
+export function engineStats(name: string, range: StatsRange, signal: AbortSignal): Promise<EngineStats> {
+  return get(path(name, "/stats"), { query: { range }, signal });
 }
 
 export function engineHistory(name: string, signal: AbortSignal): Promise<HistoryEntry[]> {

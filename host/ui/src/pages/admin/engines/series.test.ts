@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bucketsOf, totalsOf, trafficOf } from "./series.ts";
+import { bucketsOf, jobsOverTime, totalsOf, trafficOf } from "./series.ts";
 import type { VersionFigures } from "./types.ts";
 
 const HOUR_MS = 3_600_000;
@@ -32,18 +32,25 @@ test("the range is between an hour and a day", () => {
 });
 
 test("minutes of several versions meet in one part of the time", () => {
-  const minute = { at_ms: NOW - HOUR_MS / 2, jobs: 2, failed: 1, p50_ms: 10, peak_memory_bytes: 3 };
-  const buckets = bucketsOf([figures({ minutes: [minute] }), figures({ minutes: [{ ...minute, p50_ms: 20, peak_memory_bytes: 9 }] })], NOW - HOUR_MS, NOW, 4);
-  assert.deepEqual(buckets.map((it) => it.jobs), [0, 0, 4, 0]);
-  const [, , full] = buckets;
-  assert.deepEqual([full?.failed, full?.p50_ms, full?.p99_ms, full?.memory_bytes], [2, 15, null, 9]);
+  const minute = { at_ms: NOW - HOUR_MS / 2, jobs: 2, failed: 1 };
+  assert.deepEqual(jobsOverTime([figures({ minutes: [minute] }), figures({ minutes: [minute] })], NOW - HOUR_MS, NOW, 4), [0, 0, 4, 0]);
 });
 
 test("no part is shorter than a minute, and the minute before the range is in its first part", () => {
   const early = { at_ms: NOW - HOUR_MS - 20_000, jobs: 1, failed: 0 };
-  const buckets = bucketsOf([figures({ minutes: [early] })], NOW - HOUR_MS, NOW, 500);
+  const jobs = jobsOverTime([figures({ minutes: [early] })], NOW - HOUR_MS, NOW, 500);
+  assert.equal(jobs.length, 60);
+  assert.equal(jobs[0], 1);
+});
+
+test("a series has each interval up to now, also those without a job", () => {
+  const point = { at_ms: NOW - 10 * 60_000 + 7_000, jobs: 4, failed: 1, p50_ms: 5, p99_ms: 9, cpu_ms: 20, peak_memory_bytes: 7 };
+  const buckets = bucketsOf({ range: "1h", interval_secs: 60, since_ms: NOW - HOUR_MS + 7_000, points: [point] }, NOW + 30_000);
   assert.equal(buckets.length, 60);
-  assert.equal(buckets[0]?.jobs, 1);
+  assert.deepEqual(buckets[49], { at: point.at_ms / 1_000 + 30, jobs: 4, failed: 1, p50_ms: 5, p99_ms: 9, cpu_ms: 5, memory_bytes: 7 });
+  assert.equal(buckets[59]?.at, NOW / 1_000 + 37);
+  assert.equal(buckets[59]?.p50_ms, null);
+  assert.equal(bucketsOf({ range: "24h", interval_secs: 600, since_ms: 0, points: [] }, NOW).length, 144);
 });
 
 test("traffic of versions is added by upstream", () => {

@@ -1,10 +1,11 @@
 // Figures of an engine's versions as one series over time, for charts.
-import type { MinuteFigures, UpstreamFigures, VersionFigures } from "./types.ts";
+import type { EngineStats, SeriesPoint, StatsRange, UpstreamFigures, VersionFigures } from "./types.ts";
 
 const MINUTE_MS = 60_000;
-const DAY_MS = 24 * 60 * MINUTE_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
 /** A shorter time is shown as this one, so that the first job does not fill the whole chart. */
-const MIN_RANGE_MS = 60 * MINUTE_MS;
+const MIN_RANGE_MS = HOUR_MS;
 
 export interface Totals {
   running: number;
@@ -42,61 +43,54 @@ export function totalsOf(figures: readonly VersionFigures[], nowMs: number): Tot
   };
 }
 
+/** The number of jobs of all versions in at most this number of equal parts of the time. */
+export function jobsOverTime(figures: readonly VersionFigures[], fromMs: number, toMs: number, count: number): number[] {
+  // A part shorter than a minute would stay empty between its neighbors.
+  const parts = Math.max(1, Math.min(count, Math.floor((toMs - fromMs) / MINUTE_MS)));
+  const width = (toMs - fromMs) / parts;
+  const jobs = Array.from({ length: parts }, () => 0);
+  for (const minute of figures.flatMap((it) => it.minutes)) {
+    // The minute in which the range begins belongs to its first part.
+    const index = Math.max(0, Math.min(parts - 1, Math.floor((minute.at_ms - fromMs) / width)));
+    jobs[index] = (jobs[index] ?? 0) + minute.jobs;
+  }
+  return jobs;
+}
+
+/** One interval of a chart. Values are `null` where no job ended. */
 export interface Bucket {
-  at_ms: number;
+  /** Its middle, in seconds since 1970. */
+  at: number;
   jobs: number;
   failed: number;
   p50_ms: number | null;
   p99_ms: number | null;
+  /** Of a job on average. */
   cpu_ms: number | null;
   memory_bytes: number | null;
 }
 
-/** Puts the minutes of all versions into at most this number of equal parts of the time. */
-export function bucketsOf(figures: readonly VersionFigures[], fromMs: number, toMs: number, count: number): Bucket[] {
-  // A part shorter than a minute would stay empty beside its neighbors.
-  const parts = Math.max(1, Math.min(count, Math.floor((toMs - fromMs) / MINUTE_MS)));
-  const width = (toMs - fromMs) / parts;
-  const minutes: MinuteFigures[][] = Array.from({ length: parts }, () => []);
-  for (const minute of figures.flatMap((it) => it.minutes)) {
-    const index = Math.floor((minute.at_ms - fromMs) / width);
-    // The minute in which the range begins belongs to its first part.
-    minutes[Math.max(0, Math.min(parts - 1, index))]?.push(minute);
-  }
-  return minutes.map((its, index) => bucketOf(its, fromMs + index * width));
+const RANGES_MS: Record<StatsRange, number> = { "1h": HOUR_MS, "24h": DAY_MS };
+
+/** All intervals of a range up to now, also those without a job. */
+export function bucketsOf(stats: EngineStats, nowMs: number): Bucket[] {
+  const width = stats.interval_secs * 1_000;
+  // Intervals begin with the start of the server.
+  const phase = stats.since_ms % width;
+  const startOf = (ms: number) => Math.floor((ms - phase) / width) * width + phase;
+  const last = startOf(nowMs);
+  const points = new Map(stats.points.map((it) => [startOf(it.at_ms), it]));
+  const count = RANGES_MS[stats.range] / width;
+  return Array.from({ length: count }, (_, index) => {
+    const at = last - (count - 1 - index) * width;
+    return bucketOf((at + width / 2) / 1_000, points.get(at));
+  });
 }
 
-function bucketOf(minutes: readonly MinuteFigures[], atMs: number): Bucket {
-  const jobs = sum(minutes, (it) => it.jobs);
-  const cpu = minutes.filter((it) => it.cpu_ms !== undefined);
-  const cpuJobs = sum(cpu, (it) => it.jobs);
-  return {
-    at_ms: atMs,
-    jobs,
-    failed: sum(minutes, (it) => it.failed),
-    p50_ms: weighted(minutes, (it) => it.p50_ms),
-    p99_ms: largest(minutes, (it) => it.p99_ms),
-    cpu_ms: cpuJobs > 0 ? sum(cpu, (it) => it.cpu_ms ?? 0) / cpuJobs : null,
-    memory_bytes: largest(minutes, (it) => it.peak_memory_bytes),
-  };
-}
-
-/** The mean of medians, by jobs: near enough for a line. */
-function weighted(minutes: readonly MinuteFigures[], value: (it: MinuteFigures) => number | null | undefined): number | null {
-  let jobs = 0;
-  let total = 0;
-  for (const it of minutes) {
-    const its = value(it);
-    if (its === null || its === undefined || it.jobs === 0) continue;
-    jobs += it.jobs;
-    total += its * it.jobs;
-  }
-  return jobs > 0 ? total / jobs : null;
-}
-
-function largest(minutes: readonly MinuteFigures[], value: (it: MinuteFigures) => number | null | undefined): number | null {
-  const values = minutes.map(value).filter((it): it is number => typeof it === "number");
-  return values.length > 0 ? Math.max(...values) : null;
+function bucketOf(at: number, point: SeriesPoint | undefined): Bucket {
+  if (!point || point.jobs === 0) return { at, jobs: 0, failed: 0, p50_ms: null, p99_ms: null, cpu_ms: null, memory_bytes: null };
+  const { jobs, failed, p50_ms, p99_ms } = point;
+  return { at, jobs, failed, p50_ms, p99_ms, cpu_ms: point.cpu_ms / jobs, memory_bytes: point.peak_memory_bytes };
 }
 
 /** The traffic of all versions by upstream. */

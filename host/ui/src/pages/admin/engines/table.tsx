@@ -3,7 +3,7 @@ import { formatDuration, formatNumber, formatPercent } from "../../../format.ts"
 import { IconChevronRight } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
 import { Status } from "../status.tsx";
-import { bucketsOf, type Totals } from "./series.ts";
+import { jobsOverTime, type Totals } from "./series.ts";
 import { Sparkline } from "./sparkline.tsx";
 import { engineState, engineTone, servingVersion } from "./states.ts";
 import type { BindingSummary, EngineStatus, RejectedFile, VersionFigures } from "./types.ts";
@@ -139,7 +139,7 @@ function Cell({ children }: { children: ComponentChildren }) {
 }
 
 function Load({ figures: { figures, now }, totals }: { figures: EngineFigures; totals: Totals }) {
-  const values = bucketsOf(figures, totals.from_ms, now, POINTS).map((it) => it.jobs);
+  const values = jobsOverTime(figures, totals.from_ms, now, POINTS);
   return <Sparkline values={values} label={t.engines.loadOf(totals.jobs)} />;
 }
 

@@ -52,15 +52,31 @@ export interface EngineList {
   releases?: { engines: EngineStatus[]; rejected: RejectedFile[]; starting: string[] };
 }
 
-/** The jobs that ended in one minute. Figures other than the counts are there if the server stores them. */
+/** The jobs that ended in one minute. */
 export interface MinuteFigures {
   at_ms: number;
   jobs: number;
   failed: number;
-  p50_ms?: number | null;
-  p99_ms?: number | null;
-  cpu_ms?: number;
-  peak_memory_bytes?: number;
+}
+
+/** The jobs that ended in one interval, of all versions. */
+export interface SeriesPoint extends MinuteFigures {
+  p50_ms: number | null;
+  p99_ms: number | null;
+  /** Of all jobs. */
+  cpu_ms: number;
+  /** Of one job. */
+  peak_memory_bytes: number;
+}
+
+export type StatsRange = "1h" | "24h";
+
+export interface EngineStats {
+  range: StatsRange;
+  interval_secs: number;
+  since_ms: number;
+  /** Points without a job are left out. */
+  points: SeriesPoint[];
 }
 
 export interface UpstreamFigures {

@@ -47,7 +47,9 @@ function JobRow({ job, onChange }: { job: Job; onChange: (job: Job) => void }) {
           <span class="muted">{jobs.privatePrompt}</span>
         )}
         <span class="quiet-line">
-          <span dir="auto">{job.user_name ?? job.user_id}</span>
+          <a class="plain" href={`/admin/people/${encodeURIComponent(job.user_id)}`} dir="auto">
+            {job.user_name ?? job.user_id}
+          </a>
           <a class="plain" href={`/admin/engines/${encodeURIComponent(job.engine ?? job.binding)}`} dir="auto">
             {engine}
           </a>

@@ -5,8 +5,12 @@ import { isActive, onJob } from "../../../jobs.ts";
 import { useLive } from "../live.ts";
 
 const PAGE_SIZE = 50;
-/** More active jobs than one server can have. */
-const ACTIVE_LIMIT = 200;
+/** The largest page of the server. */
+const MAX_PAGE_SIZE = 100;
+/** Pages that are read for one request of a person. */
+const MAX_PAGES = 10;
+/** Jobs of one engine that are enough for one request of a person. */
+const ENOUGH = 20;
 
 export interface JobsQuery {
   state: "active" | "ended";
@@ -45,12 +49,10 @@ export function useJobs({ state, engine }: JobsQuery): Jobs {
       running.current = controller;
       setIsLoading(true);
       try {
-        const query = { mine: false, state, engine, cursor, limit: state === "active" ? ACTIVE_LIMIT : PAGE_SIZE };
-        const page = await get<JobsPage>("/api/v1/jobs", { query, signal: controller.signal });
-        const its = engine === undefined ? page.jobs : page.jobs.filter((it) => (it.engine ?? it.binding) === engine);
+        const { jobs: its, next: after } = await readPages({ state, engine }, cursor, controller.signal);
         setJobs((before) => (cursor === undefined ? joined(its, before, state) : [...(before ?? []), ...its]));
         // A reload of the first page does not forget the pages after it.
-        if (cursor !== undefined || !hasMorePages.current) setNext(page.next);
+        if (cursor !== undefined || !hasMorePages.current) setNext(after);
         if (cursor !== undefined) hasMorePages.current = true;
         setError(undefined);
       } catch (failure) {
@@ -74,6 +76,22 @@ export function useJobs({ state, engine }: JobsQuery): Jobs {
     [state],
   );
   return { jobs, error, isLoading, hasMore: next !== null, loadMore: () => next !== null && void load(next), reload, note };
+}
+
+/** All active jobs; of those that ended, one page, or several until there are enough of one engine. */
+async function readPages({ state, engine }: JobsQuery, cursor: string | undefined, signal: AbortSignal): Promise<JobsPage> {
+  const limit = state === "active" || engine !== undefined ? MAX_PAGE_SIZE : PAGE_SIZE;
+  const jobs: Job[] = [];
+  let next: string | null = cursor ?? null;
+  for (let pages = 0; pages < MAX_PAGES; pages += 1) {
+    const query = { mine: false, state, limit, cursor: next };
+    const page: JobsPage = await get<JobsPage>("/api/v1/jobs", { query, signal });
+    jobs.push(...(engine === undefined ? page.jobs : page.jobs.filter((it) => (it.engine ?? it.binding) === engine)));
+    next = page.next;
+    const isEnough = state === "ended" && (engine === undefined || jobs.length >= ENOUGH);
+    if (next === null || isEnough) break;
+  }
+  return { jobs, next };
 }
 
 /** The newest page in front of older jobs that are shown already. Active jobs are always one page. */

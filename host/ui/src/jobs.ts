@@ -45,12 +45,12 @@ async function reload(): Promise<void> {
   activeJobs.value = new Map(jobs.map((job) => [job.id, job]));
   for (const id of before.keys()) {
     if (activeJobs.value.has(id)) continue;
-    // It ended while nothing was heard.
+    // It ended while events were lost.
     get<Job>(`/api/v1/jobs/${id}`).then(noteJob, () => undefined);
   }
 }
 
-/** Follows the jobs while somebody is signed in. */
+/** Follows the jobs while a user is signed in. */
 export function followJobs(): void {
   effect(() => {
     if (!user.value || user.value.role === "pending") return;

@@ -16,14 +16,14 @@ export interface ServerConfig {
   pinhole?: { version: string; admin_pages: boolean; setup_needed: boolean; sign_up: boolean };
 }
 
-/** `undefined` until the server has said who it is; `null` if nobody is signed in. */
+/** `undefined` until the server has said who it is; `null` without a session. */
 export const user = signal<SessionUser | null | undefined>(undefined);
 export const config = signal<ServerConfig | undefined>(undefined);
 
 export const isAdministrator = computed(() => user.value?.role === "admin");
 export const hasAdminPages = computed(() => isAdministrator.value && config.value?.pinhole?.admin_pages !== false);
 
-/** Reads both at the start. An error is the server's, not that nobody is signed in. */
+/** Reads both at the start. An error is the server's; a missing session is not an error. */
 export async function loadSession(): Promise<void> {
   const [found, server] = await Promise.all([whoAmI(), get<ServerConfig>("/api/config")]);
   config.value = server;

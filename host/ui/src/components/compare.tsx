@@ -1,4 +1,4 @@
-// Two images beside or above each other, with a slider, or one after the other.
+// Two images next to or above each other, with a slider, or one after the other.
 import { useId, useState } from "preact/hooks";
 import { IconColumns, IconSplit, IconSwitch } from "../icons.ts";
 import { t } from "../text/index.ts";

@@ -9,7 +9,7 @@ interface DialogProps {
   /** The buttons at the end. */
   foot?: ComponentChildren;
   class?: string;
-  /** A dialog that has to be answered cannot be closed otherwise. */
+  /** Only one of its buttons closes it. */
   isRequired?: boolean;
   children: ComponentChildren;
 }

@@ -10,7 +10,7 @@ export function openDrawer(): void {
   isOpen.value = true;
 }
 
-/** What the rail has beside its navigation, for windows without a rail. */
+/** What the rail has in addition to its navigation, for windows without a rail. */
 export function Drawer({ aside: Aside }: { aside: ComponentType | undefined }) {
   return isOpen.value ? <OpenDrawer aside={Aside} /> : null;
 }

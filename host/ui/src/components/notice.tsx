@@ -44,7 +44,7 @@ interface EmptyProps {
   children?: ComponentChildren;
 }
 
-/** Stands where there is nothing yet, and says how that changes. */
+/** An empty list, and how to fill it. */
 export function Empty({ title, image, actions, children }: EmptyProps) {
   return (
     <div class="empty">

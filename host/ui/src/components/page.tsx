@@ -9,7 +9,7 @@ interface PageProps {
   title: string;
   /** What the browser's tab shows, if it is not the title. */
   documentTitle?: string;
-  /** Beside the title. */
+  /** After the title. */
   lead?: ComponentChildren;
   /** At the end of the bar. */
   actions?: ComponentChildren;

@@ -29,7 +29,7 @@ pub fn rules(bytes: &[u8]) {
     }
 }
 
-/// Whether a path starts with the pattern, in which `*` is one or more characters of a segment, and goes on after a
+/// Whether a path starts with the pattern, in which `*` is one or more characters of a segment, and continues after a
 /// slash.
 fn covers(pattern: &[u8], path: &[u8]) -> bool {
     match pattern.split_first() {

@@ -37,7 +37,7 @@ export const loadError = signal<unknown>(undefined);
 export const isActive = signal(false);
 /** By the id of the message. */
 export const progressOf = signal<ReadonlyMap<string, LiveProgress>>(new Map());
-/** The image jobs of messages that were heard of, also those that have ended. */
+/** The image jobs of messages that events named, also those that have ended. */
 export const jobOf = signal<ReadonlyMap<string, Job>>(new Map());
 export const branch = computed(() => branchTo(conversation.value.messages, conversation.value.leafId));
 

@@ -11,7 +11,7 @@ export interface ChatModel {
 
 export const engines = signal<UsableEngine[] | undefined>(undefined);
 export const enginesError = signal<unknown>(undefined);
-/** The language models. Empty if there is none: then messages are prompts. */
+/** The language models. Without one, messages are prompts. */
 export const chatModels = signal<ChatModel[] | undefined>(undefined);
 /** What a request names if there is no language model. */
 export const fallbackModel = signal("");

@@ -21,7 +21,7 @@ export interface ImageOptions {
 
 export const NO_OPTIONS: ImageOptions = {};
 
-/** Counts that the composer offers, besides what the engine allows. */
+/** Counts that the composer offers, unless the engine allows fewer. */
 export const COUNTS = [1, 2, 3, 4, 6, 8];
 
 /** The engine that a turn uses: the chosen one, or that of the server's settings. */

@@ -1,4 +1,4 @@
-// The chat page: the list of chats beside it, the conversation, and the composer below.
+// The chat page: the list of chats in the rail, the conversation, and the composer below.
 import { useEffect } from "preact/hooks";
 import { useSignalEffect } from "@preact/signals";
 import { Failure } from "../../components/notice.tsx";

@@ -1,7 +1,7 @@
 // The progress of an image. No DOM.
 import type { JobProgress } from "../../api/types.ts";
 
-/** The progress of a message's image, and when it was first heard of. */
+/** The progress of a message's image, and when its first event arrived. */
 export interface LiveProgress extends JobProgress {
   /** Milliseconds since 1970. */
   since: number;

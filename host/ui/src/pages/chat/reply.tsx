@@ -1,4 +1,4 @@
-// A response: images or why there are none, the text, and what can be done next.
+// A response: images or the reason why they are missing, the text, and what can be done next.
 import { IconAlert, IconReload, IconStop } from "../../icons.ts";
 import { useAction } from "../../components/resource.ts";
 import { t } from "../../text/index.ts";
@@ -54,7 +54,7 @@ interface ReplyToolsProps {
 function ReplyTools({ message, isRunning, isMakingImage, text }: ReplyToolsProps) {
   const stop = useAction(() => stopImage(message.id));
   if (isMakingImage) {
-    // With a language model, the text goes on without the image.
+    // With a language model, the text continues without the image.
     const stopsOnlyImage = jobOf.value.has(message.id) && chatModels.value?.length !== 0;
     return (
       <div class="row">

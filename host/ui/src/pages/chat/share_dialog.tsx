@@ -7,7 +7,7 @@ import { formatTime } from "../../format.ts";
 import { t } from "../../text/index.ts";
 import { CopyButton } from "../../components/copy.tsx";
 
-/** A link that opens one image for everybody who has it, until it expires. */
+/** A link that opens one image for anyone who has it, until it expires. */
 export function ShareDialog({ id, onClose }: { id: string; onClose: () => void }) {
   const field = useRef<HTMLInputElement>(null);
   const { value, error, reload } = useResource(

@@ -18,7 +18,7 @@ export function EmptyStage({ onChoose }: { onChoose: (prompt: string) => void })
   );
 }
 
-/** A small picture, as the built-in engine draws it. */
+/** A small image, as the built-in engine draws it. */
 function Landscape() {
   return (
     <svg class="landscape" viewBox="0 0 360 220" aria-hidden="true" focusable="false">

@@ -75,7 +75,7 @@ export function ImageFrame(props: ImageToolsProps) {
   );
 }
 
-/** A prompt can be long; nobody listens to all of it. */
+/** A prompt can be long; a screen reader need not read all of it. */
 const MAX_ALT = 300;
 
 function DeletedFrame({ onRestore }: { onRestore: () => void }) {

@@ -138,7 +138,7 @@ export default function GalleryPage() {
   );
 }
 
-/** What stands below the images: more of them, a failure, or that there are none. */
+/** What stands below the images: more of them, a failure, or a hint that the list is empty. */
 function ListEnd({ list, hasFilter }: { list: ImageList; hasFilter: boolean }) {
   if (list.error.value !== undefined) return <Failure error={list.error.value} onRetry={() => void list.loadMore()} />;
   if (list.isLoading.value && list.images.value.length === 0) return <Skeleton />;

@@ -137,7 +137,7 @@ export const chat = {
   reuseSeed: "Seed",
   reuseAll: "Prompt, seed and options",
   share: "Share link",
-  shareHint: "Everybody who has this link can see the image, without an account.",
+  shareHint: "Anyone who has this link can see the image, without an account.",
   shareLink: "Link to the image",
   shareUntil: (time: string) => `The link works until ${time}.`,
   details: "Image details",

@@ -11,7 +11,7 @@ export const people = {
   ownRole: "You cannot change your own role.",
   count: (n: number) => (n === 1 ? "1 person" : `${n} people`),
   search: "Search by name or email",
-  noMatch: "Nobody matches",
+  noMatch: "No person matches",
   newPerson: "New person",
   create: "Create",
   firstPassword: "First password",

@@ -68,7 +68,7 @@ export function useJobs({ state, engine }: JobsQuery): Jobs {
     reload();
     return () => running.current?.abort();
   }, [reload]);
-  // The own jobs are told by events; those of others are not.
+  // Events report the user's own jobs, and not those of others.
   useEffect(() => onJob(reload), [reload]);
   useLive(reload, state === "active" && (jobs?.length ?? 0) > 0);
   const note = useCallback(

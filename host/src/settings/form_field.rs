@@ -66,15 +66,4 @@ impl FormField {
             }),
         }
     }
-
-    /// The key of the setting, if it is one of this engine for jobs of this kind.
-    pub fn key_of(&self, engine: &str, is_edit: bool) -> Option<&str> {
-        let field = self.engine.as_ref()?;
-        let other = if is_edit {
-            SettingMode::Generate
-        } else {
-            SettingMode::Edit
-        };
-        (field.engine == engine && field.mode != other).then_some(field.key.as_str())
-    }
 }

@@ -131,7 +131,7 @@ impl Overlay {
 
     /// The environment variable whose value applies: one of the setting's, or one that it shares with others.
     #[must_use]
-    pub fn variable_in_use(&self, key: &SettingKey) -> Option<&str> {
+    pub fn variable_in_use<'k>(&self, key: &'k SettingKey) -> Option<&'k str> {
         if self.origin(key) == SettingOrigin::Store {
             return None;
         }

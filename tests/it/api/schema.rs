@@ -33,8 +33,16 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut 
             found.push(format!("{at}: {fitting} of {one} fit: {wrong:?}"));
         }
     }
-    for part in schema["allOf"].as_array().into_iter().flatten() {
-        check(document, part, value, at, found);
+    let parts: Vec<_> = schema["allOf"].as_array().into_iter().flatten().collect();
+    if !parts.is_empty() {
+        // Each part has some of the fields.
+        let known = parts.iter().flat_map(|part| field_names(document, part));
+        let known: Vec<String> = known.map(|name| unknown_field(at, name)).collect();
+        for part in parts {
+            let mut wrong = Vec::new();
+            check(document, part, value, at, &mut wrong);
+            found.extend(wrong.into_iter().filter(|it| !known.contains(it)));
+        }
     }
     if !types(schema).is_empty() && !types(schema).iter().any(|kind| is(value, kind)) {
         found.push(format!("{at}: {value} is not {}", schema["type"]));
@@ -76,11 +84,29 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut 
             Some(property) => check(document, property, field, &format!("{at}.{name}"), found),
             // A field that is in the response but not in the schema is a mistake in the document.
             None if schema["additionalProperties"].is_null() => {
-                found.push(format!("{at}: the document does not know {name}"));
+                found.push(unknown_field(at, name));
             }
             None => {}
         }
     }
+}
+
+fn unknown_field(at: &str, name: &str) -> String {
+    format!("{at}: the document does not know {name}")
+}
+
+/// The names of an object's fields.
+fn field_names<'a>(document: &'a Value, schema: &'a Value) -> Vec<&'a str> {
+    let target = schema["$ref"].as_str().and_then(|path| {
+        let path = path.strip_prefix('#')?;
+        document.pointer(path)
+    });
+    let schema = target.unwrap_or(schema);
+    let own = schema["properties"].as_object().into_iter().flatten();
+    let parts = schema["allOf"].as_array().into_iter().flatten();
+    own.map(|(name, _)| name.as_str())
+        .chain(parts.flat_map(|part| field_names(document, part)))
+        .collect()
 }
 
 fn types(schema: &Value) -> Vec<&str> {
@@ -118,6 +144,12 @@ mod tests {
 
     #[test]
     fn faults_finds_values_that_violate_the_schema() {
+        let part =
+            |name: &str| json!({"type": "object", "properties": {name: {"type": "integer"}}});
+        let both = json!({"allOf": [part("a"), part("b")]});
+        check(both.clone(), json!({"a": 1, "b": 2}), 0);
+        check(both.clone(), json!({"a": 1, "b": "x"}), 1);
+        check(both, json!({"a": 1, "c": 2}), 2);
         let number = json!({"$ref": "#/components/schemas/N"});
         check(number.clone(), json!(1), 0);
         check(number.clone(), json!(0), 1);

@@ -47,7 +47,7 @@ async fn verification_uses_values_that_are_not_stored() {
         (&works["ok"], &works["message"]),
         (&json!(true), &json!("engine openai works"))
     );
-    let request = |upstream: &FakeUpstream, status: Value| json!([{"method": "GET", "url_without_secrets": format!("{}/models", upstream.url()), "status": status}]);
+    let request = |upstream: &FakeUpstream, status: Value| json!([{"method": "GET", "url_without_secrets": format!("{}/v1/models", upstream.url()), "status": status}]);
     assert_eq!(works["requests"], request(&stored, json!(200)));
     assert!(works["duration_ms"].as_u64().is_some());
 
@@ -91,7 +91,10 @@ async fn verification_reports_why_values_cannot_be_used() {
             json!({"IMAGES_OPENAI_API_BASE_URL": "ftp://x"}),
             "IMAGES_OPENAI_API_BASE_URL",
         ),
-        (json!({"IMAGE_SIZE": "large"}), "IMAGE_SIZE size \"large\""),
+        (
+            json!({"IMAGE_SIZE": "large"}),
+            "IMAGE_SIZE \"large\" is neither",
+        ),
         (
             json!({"IMAGES_OPENAI_API_KEY": "hunter22\nx"}),
             "IMAGES_OPENAI_API_KEY",
@@ -159,6 +162,19 @@ async fn definition_is_tested_before_it_is_stored() {
     );
     let now = test(&server, "photo/verify", &json!({})).await;
     assert_failure(&now, "PINHOLE_BINDINGS (photo, base-url)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tests_of_one_administrator_are_limited() {
+    let server = TestServer::with_engine("sketch", &[]).await;
+    for _ in 0..pinhole::jobs::MAX_VERIFICATIONS_PER_MINUTE {
+        test(&server, "sketch/explain", &json!({})).await;
+    }
+    for operation in ["verify", "models", "explain"] {
+        let path = format!("/api/v1/bindings/sketch/{operation}");
+        let (status, body) = send(&server, Method::POST, &path, &json!({})).await;
+        assert_eq!(status, 429, "{operation}: {body}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,15 +37,15 @@ pub struct Candidate {
 }
 
 /// A binding with the reason for which it was chosen.
-struct Choice<'a> {
-    binding: &'a Arc<Binding>,
-    reason: Reason<'a>,
+struct Choice<'s, 'r> {
+    binding: &'s Arc<Binding>,
+    reason: Reason<'s, 'r>,
 }
 
-enum Reason<'a> {
+enum Reason<'s, 'r> {
     Named,
-    ChatModel(&'a str),
-    Group(&'a str),
+    ChatModel(&'r str),
+    Group(&'s str),
     Default,
 }
 
@@ -64,12 +64,12 @@ impl Snapshot {
         }
     }
 
-    fn choice<'a>(
-        &'a self,
+    fn choice<'s, 'r>(
+        &'s self,
         name: Option<&str>,
-        requester: &'a Requester,
+        requester: &'r Requester,
         default: &str,
-    ) -> Option<Choice<'a>> {
+    ) -> Option<Choice<'s, 'r>> {
         let find = |name: &str| self.usable(requester).find(|it| it.name == name);
         if let Some(name) = name {
             return find(name).map(|binding| Choice {
@@ -77,7 +77,7 @@ impl Snapshot {
                 reason: Reason::Named,
             });
         }
-        let for_model = |binding: &'a Arc<Binding>| {
+        let for_model = |binding: &'s Arc<Binding>| {
             let model = requester.chat_model.as_ref()?;
             let is_listed = binding.spec.chat_models.contains(model);
             is_listed.then_some(Choice {
@@ -85,7 +85,7 @@ impl Snapshot {
                 reason: Reason::ChatModel(model),
             })
         };
-        let for_group = |binding: &'a Arc<Binding>| {
+        let for_group = |binding: &'s Arc<Binding>| {
             let mut groups = binding.spec.preferred_by.iter();
             let group = groups.find(|group| requester.groups.contains(group))?;
             Some(Choice {

@@ -10,18 +10,17 @@ use crate::web::error::ApiError;
 
 /// Definition of a binding. A secret is `********`; sending that back leaves it unchanged.
 #[derive(Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub(super) struct BindingDefinition {
     /// The engine's name. By default the binding's own.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) engine: Option<String>,
     /// Values that differ from the engine's, by its setting keys.
-    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(required = false)]
     settings: Map<String, Value>,
     /// The same for editing only.
-    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(required = false)]
     edit_settings: Map<String, Value>,
     /// The form in which the key is sent.
@@ -68,11 +67,11 @@ pub(super) struct BindingDefinition {
     groups: Option<Vec<String>>,
     /// The groups whose members use it by default.
     #[schema(required = false, max_items = 256)]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     preferred_by: Vec<String>,
     /// The language models in whose chats it is the default.
     #[schema(required = false, max_items = 256)]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     chat_models: Vec<String>,
     /// Jobs that run at the same time.
     #[schema(nullable = false, minimum = 1)]

@@ -27,10 +27,10 @@ use crate::web::settings::changes_of;
 const MAX_MESSAGE_BYTES: usize = 2000;
 
 /// What to test: the stored settings, or those with other values.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(default)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Trial {
     /// Values by the names of settings, as for a change of settings. They are not stored. `********` is the stored secret.
+    #[serde(default)]
     settings: Map<String, Value>,
     /// A definition in place of the stored one of this binding.
     #[schema(nullable = false)]

@@ -44,7 +44,7 @@ fn run_js_tests(workspace: &Workspace) -> Result<()> {
     }
     let mut node = Command::new("node");
     node.args(["--test", JS_TESTS]).current_dir(&workspace.root);
-    run(node, "JavaScript")
+    run(node, "testing the SDK in JavaScript")
 }
 
 /// The tests need the modules of the contract, which `componentize-py` writes.
@@ -64,7 +64,7 @@ fn run_python_tests(workspace: &Workspace) -> Result<()> {
         .args(["--world", "image-engine-with-explain", "bindings"])
         .arg(&modules)
         .current_dir(&workspace.root);
-    run(bindings, "Python")?;
+    run(bindings, "writing the modules of the contract for Python")?;
     let paths = [modules.as_path(), Path::new("sdk/python")];
     let paths = std::env::join_paths(paths).context("the target directory has a colon")?;
     let mut python = Command::new(programs.join("python3"));
@@ -74,12 +74,12 @@ fn run_python_tests(workspace: &Workspace) -> Result<()> {
         .env("PYTHONPATH", paths)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(&workspace.root);
-    run(python, "Python")
+    run(python, "testing the SDK in Python")
 }
 
 /// Runs a command, and prints its output only if it fails.
-fn run(mut command: Command, language: &str) -> Result<()> {
-    announce(&format!("testing the SDK in {language}"));
+fn run(mut command: Command, step: &str) -> Result<()> {
+    announce(step);
     let program = command.get_program().to_owned();
     let output = command
         .output()
@@ -87,7 +87,7 @@ fn run(mut command: Command, language: &str) -> Result<()> {
     if !output.status.success() {
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
-        bail!("the tests of the SDK in {language} failed:\n{text}");
+        bail!("{step} failed:\n{text}");
     }
     Ok(())
 }

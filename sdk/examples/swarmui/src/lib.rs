@@ -22,7 +22,7 @@ const BASE_URL: &str = "base-url";
 const MODEL: &str = "model";
 
 const MAX_COUNT: u32 = 8;
-/// Time without a message after which the engine looks whether the job still runs.
+/// Time without a message after which the engine looks whether the job was cancelled.
 const WAIT_MS: u32 = 30_000;
 /// Length of an image's metadata in bytes.
 const MAX_METADATA_BYTES: u32 = 100_000;

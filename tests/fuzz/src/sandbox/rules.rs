@@ -29,8 +29,8 @@ pub fn rules(bytes: &[u8]) {
     }
 }
 
-/// Whether a path starts with the pattern, in which `*` is one or more characters of a segment, and continues after a
-/// slash.
+/// Whether a path starts with the pattern, in which `*` is one or more characters of a segment. What follows starts with
+/// a slash.
 fn covers(pattern: &[u8], path: &[u8]) -> bool {
     match pattern.split_first() {
         None => path.first().is_none_or(|next| *next == b'/'),

@@ -37,7 +37,7 @@ pub(super) fn certain_ones<'a>(
 /// The exchange whose reply or message arrived last before this step.
 fn cause(number: usize, exchanges: &[RecordedExchange]) -> Option<&RecordedExchange> {
     let last_arrival = |exchange: &RecordedExchange| {
-        let messages = exchange.messages.iter().map(|(number, _)| *number);
+        let messages = exchange.messages.iter().map(|(arrival, _)| *arrival);
         let arrivals = messages.chain([exchange.end]);
         arrivals.filter(|arrival| *arrival < number).max()
     };

@@ -1,9 +1,11 @@
 import { useState } from "preact/hooks";
+import { activeJobs } from "../../jobs.ts";
 import { location } from "../../router.ts";
 import { t } from "../../text/index.ts";
 import type { ChatSummary } from "./chat_groups.ts";
 import { activeChats } from "./chat_list.ts";
 import { ChatActions } from "./chat_menu.tsx";
+import { conversation, isActive } from "./conversation.ts";
 import { TitleField } from "./title_field.tsx";
 
 interface ChatRowProps {
@@ -18,6 +20,8 @@ export function ChatRow({ chat, isPinned, isArchived }: ChatRowProps) {
   const href = `/c/${encodeURIComponent(chat.id)}`;
   const title = chat.title || t.chat.untitled;
   const isCurrent = location.value.path === href;
+  const hasJob = [...activeJobs.value.values()].some((it) => it.chat_id === chat.id);
+  const isRunning = activeChats.value.has(chat.id) || hasJob || (conversation.value.id === chat.id && isActive.value);
   if (isRenaming) {
     return (
       <li class="chat-row">
@@ -28,7 +32,7 @@ export function ChatRow({ chat, isPinned, isArchived }: ChatRowProps) {
   return (
     <li class={isCurrent ? "chat-row current" : "chat-row"}>
       <a href={href} aria-current={isCurrent ? "page" : undefined} dir="auto" title={title.slice(0, 200)}>
-        {activeChats.value.has(chat.id) && (
+        {isRunning && (
           <span class="dot live" role="img" aria-label={t.chat.isWriting} />
         )}
         <span class="truncate">{title.slice(0, 200)}</span>

@@ -35,6 +35,8 @@ export function Composer() {
     if (cannotSend) return;
     setRefused(0);
     void sendDraft();
+    // The button becomes another one.
+    if (matchMedia("(pointer: fine)").matches) field.current?.focus();
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;

@@ -5,6 +5,7 @@ import type { StoredFile } from "../../api/types.ts";
 import { read, write } from "../../preferences.ts";
 import { chatModels, engines, imageModels } from "./engines.ts";
 import { randomId } from "./ids.ts";
+import { forgetFile, keepFile, keptFiles } from "./pending_files.ts";
 import { abilitiesOf, engineFor, parseOptions, usableOptions, type ImageOptions } from "./image_options.ts";
 
 /** An image that is attached to the next message. */
@@ -69,6 +70,16 @@ export function openDraft(chatId: string | undefined): void {
     if (typeof id !== "string") return [];
     return [newSource({ id, name: typeof fileName === "string" ? fileName : "", mask: typeof mask === "string" ? mask : undefined })];
   });
+  void restoreFiles(name);
+}
+
+/** Attaches the images again whose upload was not complete. */
+async function restoreFiles(name: string): Promise<void> {
+  for (const { key, file } of await keptFiles(name)) {
+    if (name !== draftName || sources.value.some((it) => it.key === key)) continue;
+    sources.value = [...sources.value, newSource({ key, name: file.name, file, previewUrl: URL.createObjectURL(file) })];
+    void upload(key, file);
+  }
 }
 
 /** The draft of the new chat belongs to the chat that was just stored. */
@@ -148,6 +159,7 @@ export function attachFiles(files: Iterable<File>): number {
     }
     const source = newSource({ name: file.name || "image", file, previewUrl: URL.createObjectURL(file) });
     sources.value = [...sources.value, source];
+    void keepFile({ key: source.key, draft: draftName, file });
     void upload(source.key, file);
   }
   return refused;
@@ -160,6 +172,7 @@ export async function upload(key: string, file: File): Promise<void> {
     form.append("file", file, file.name || "image.png");
     const stored = await postForm<StoredFile>("/api/v1/files/", form);
     updateSource(key, { id: stored.id });
+    void forgetFile(key);
   } catch (error) {
     updateSource(key, { error: messageOf(error) });
   }
@@ -167,6 +180,7 @@ export async function upload(key: string, file: File): Promise<void> {
 
 export function detach(key: string): void {
   const source = sources.value.find((it) => it.key === key);
+  if (source?.id === undefined) void forgetFile(key);
   if (source?.previewUrl) URL.revokeObjectURL(source.previewUrl);
   sources.value = sources.value.filter((it) => it.key !== key);
   store();
@@ -184,20 +198,30 @@ export function clearMask(key: string): void {
   updateSource(key, { mask: undefined });
 }
 
+/** A draft that is sent. */
+export interface TakenDraft {
+  chat: string;
+  text: string;
+  sources: Source[];
+}
+
 /** Takes the draft for a message that is sent. It is stored until the server has the message. */
-export function takeDraft(): { text: string; sources: Source[] } {
-  const taken = { text: text.value, sources: sources.value };
+export function takeDraft(): TakenDraft {
+  const taken = { chat: draftName, text: text.value, sources: sources.value };
   text.value = "";
   sources.value = [];
   return taken;
 }
 
-export function confirmDraft(): void {
-  store();
+/** The server has the message. */
+export function confirmDraft(taken: TakenDraft): void {
+  if (taken.chat === draftName) store();
+  else clearStored(taken.chat);
 }
 
-/** Puts a draft back that could not be sent, before what was typed meanwhile. */
-export function restoreDraft(taken: { text: string; sources: Source[] }): void {
+/** Puts a draft back that could not be sent, before what was typed meanwhile. That of another chat is still stored. */
+export function restoreDraft(taken: TakenDraft): void {
+  if (taken.chat !== draftName) return;
   text.value = [taken.text, text.value].filter((it) => it !== "").join("\n");
   sources.value = [...taken.sources, ...sources.value];
   store();

@@ -1,10 +1,11 @@
 // The chat page: the list of chats beside it, the conversation, and the composer below.
 import { useEffect } from "preact/hooks";
-import { useSignalEffect } from "@preact/signals";
-import { Failure } from "../../components/notice.tsx";
+import { ApiError } from "../../api/client.ts";
+import { Empty, Failure } from "../../components/notice.tsx";
 import { Page } from "../../components/page.tsx";
 import { IconPlus } from "../../icons.ts";
 import { t } from "../../text/index.ts";
+import { chats, pinnedChats } from "./chat_list.ts";
 import { ChatMenu } from "./chat_menu.tsx";
 import { Composer } from "./composer.tsx";
 import { openDraft } from "./composer_state.ts";
@@ -14,6 +15,7 @@ import { loadEngines } from "./engines.ts";
 import { LanguageModelChip } from "./language_model.tsx";
 import { NewChat } from "./new_chat.tsx";
 import { openSearch } from "./search_focus.ts";
+import { sendError } from "./turn.ts";
 
 export { ChatsAside as Aside } from "./aside.tsx";
 
@@ -22,6 +24,7 @@ export default function ChatPage({ parameters }: { parameters: Record<string, st
   useEffect(() => {
     void openChat(id);
     openDraft(id);
+    sendError.value = undefined;
   }, [id]);
   useEffect(() => {
     void loadEngines();
@@ -32,16 +35,17 @@ export default function ChatPage({ parameters }: { parameters: Record<string, st
     return () => removeEventListener("keydown", onKey);
   }, []);
   const shown = conversation.value;
-  const title = shown.id === undefined ? t.chat.newChat : shown.title || t.chat.untitled;
-  useSignalEffect(() => {
-    // Another chat's title must not stay in the tab.
-    if (conversation.value.id === undefined) document.title = `${t.chat.newChat} · Pinhole`;
-  });
+  const title = shown.id === undefined ? t.chat.newChat : shown.title || listedTitle(shown.id) || t.chat.untitled;
   return (
     <Page title={title} lead={<LanguageModelChip />} actions={<Actions />} foot={loadError.value === undefined ? <Composer /> : undefined}>
       <Content />
     </Page>
   );
+}
+
+/** The title that the list has, while the chat is loaded. */
+function listedTitle(id: string): string | undefined {
+  return [...(chats.value ?? []), ...pinnedChats.value].find((it) => it.id === id)?.title;
 }
 
 function onKey(event: KeyboardEvent): void {
@@ -63,10 +67,18 @@ function Actions() {
 }
 
 function Content() {
-  if (loadError.value !== undefined) {
+  const error = loadError.value;
+  if (error instanceof ApiError && error.status === 404) {
+    return (
+      <Empty title={t.chat.missing} actions={<a class="button" href="/">{t.chat.newChat}</a>}>
+        {t.chat.missingHint}
+      </Empty>
+    );
+  }
+  if (error !== undefined) {
     return (
       <div class="talk">
-        <Failure error={loadError.value} onRetry={() => void reloadChat()} />
+        <Failure error={error} onRetry={() => void reloadChat()} />
       </div>
     );
   }

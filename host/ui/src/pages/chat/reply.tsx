@@ -23,7 +23,8 @@ export function Reply({ message }: { message: Message }) {
     <article class="reply" aria-label={t.chat.reply}>
       {state.isMakingImage && <MakingImages messageId={message.id} options={options} />}
       {state.images.length > 0 && <ReplyImages message={message} state={state} parent={parent} />}
-      {state.imageFailure !== undefined && <ImageFailure message={message} reason={state.imageFailure} options={options} />}
+      {state.isStopped && <p class="muted">{state.imageFailure === undefined ? t.chat.stopped : t.chat.imageStopped}</p>}
+      {state.imageFailure !== undefined && !state.isStopped && <ImageFailure message={message} reason={state.imageFailure} options={options} />}
       {state.notes.map((note) => (
         <p key={note} class="note" dir="auto">
           <IconAlert aria-hidden="true" />

@@ -1,6 +1,6 @@
 // Sends messages, and stops what runs.
 import { batch, signal } from "@preact/signals";
-import { post, remove } from "../../api/client.ts";
+import { ApiError, post, remove } from "../../api/client.ts";
 import type { Job } from "../../api/types.ts";
 import { location, navigate } from "../../router.ts";
 import { confirmDraft, languageModel, moveDraft, requestOptions, restoreDraft, takeDraft, wantsImage } from "./composer_state.ts";
@@ -29,7 +29,7 @@ export async function sendDraft(): Promise<void> {
   const message = newUserMessage(taken.text.trim(), files, conversation.peek().leafId, options);
   try {
     await send(message, options, true);
-    confirmDraft();
+    confirmDraft(taken);
   } catch {
     restoreDraft(taken);
   }
@@ -88,10 +88,13 @@ async function send(user: Message, options: ImageOptions, isNew: boolean): Promi
     if (before.id === undefined) adopt(chat_id);
   } catch (error) {
     batch(() => {
+      if (conversation.peek().id !== before.id) return;
       sendError.value = error;
       isActive.value = false;
-      if (conversation.peek().id === before.id) dropMessages(isNew ? [user.id, reply.id] : [reply.id], before.leafId);
+      dropMessages(isNew ? [user.id, reply.id] : [reply.id], before.leafId);
     });
+    // The chat is another one than this page shows.
+    if (error instanceof ApiError && error.status === 409) void reloadChat();
     throw error;
   } finally {
     isSending.value = false;

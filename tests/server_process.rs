@@ -127,6 +127,15 @@ impl ServerProcess {
         String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()
     }
 
+    /// Asks the server to shut down, and waits until it has ended.
+    pub fn shut_down(mut self) -> Result<()> {
+        let script = format!("kill -TERM {}", self.child.id());
+        let sent = Command::new("sh").args(["-c", &script]).status()?;
+        anyhow::ensure!(sent.success(), "cannot send a signal to the server");
+        self.child.wait().context("the server does not end")?;
+        Ok(())
+    }
+
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }

@@ -1,9 +1,11 @@
 //! The handles that a request may use, opened once from the [`Config`].
 
+mod binding_changes;
 mod engine_events;
 mod maintenance;
 mod reload;
 mod settings_change;
+mod settings_preview;
 
 use std::sync::Arc;
 
@@ -18,19 +20,20 @@ use tokio::sync::Semaphore;
 
 use crate::accounts::Accounts;
 use crate::chat::Chat;
-use crate::chat::event::Events;
 use crate::chat::model::Models;
 use crate::chat::task::Tasks;
 use crate::client_files::ClientFiles;
 use crate::clients::Clients;
 use crate::config::Config;
+use crate::event::Events;
 use crate::files::Files;
-use crate::jobs::Jobs;
+use crate::jobs::{ActiveJobs, Jobs};
 use crate::releases::{DirectoryUse, EngineStart, Publisher, Releases};
 use crate::settings::{ChoiceReason, Overlay, Settings, StoredSettings};
 use crate::store::Store;
 
 pub use settings_change::ChangeError;
+pub use settings_preview::{MAX_PROBLEMS, SettingsPreview, SettingsProblem};
 
 /// Streams of engines' logs that are open at the same time.
 pub const MAX_LOG_STREAMS: usize = 64;
@@ -42,6 +45,8 @@ pub struct App {
     /// The memory that requests and jobs may hold.
     pub memory: ProcessMemory,
     pub jobs: Arc<Jobs>,
+    /// Jobs with a row.
+    pub active_jobs: ActiveJobs,
     pub files: Files,
     /// The files of a web client, if the operator brought one.
     pub client_files: Option<ClientFiles>,
@@ -105,6 +110,8 @@ impl App {
         let files = Files::open(&data, store.clone(), decoder, config.storage).await?;
         fail_interrupted_turns(&store).await;
         let events = Events::new();
+        let active_jobs = ActiveJobs::new(store.clone(), events.clone());
+        interrupt_old_jobs(&active_jobs).await;
         let servers = &jobs.snapshot().settings.model_servers;
         let models = Models::open(servers, &jobs.egress, &audit).map_err(anyhow::Error::msg)?;
         let app = Self {
@@ -115,11 +122,13 @@ impl App {
                 files: files.clone(),
                 store: store.clone(),
                 events: events.clone(),
+                active_jobs: active_jobs.clone(),
                 models,
             }),
             audit,
             memory,
             jobs,
+            active_jobs,
             files,
             client_files,
             store,
@@ -282,6 +291,15 @@ async fn fail_interrupted_turns(store: &Store) {
         Ok(0) => {}
         Ok(count) => tracing::warn!("{count} chat turn(s) were interrupted by the last stop"),
         Err(error) => tracing::error!("cannot report interrupted chat turns: {error}"),
+    }
+}
+
+/// Ends the rows of jobs that ended with an earlier process.
+async fn interrupt_old_jobs(jobs: &ActiveJobs) {
+    match jobs.interrupt_old().await {
+        Ok(0) => {}
+        Ok(count) => tracing::warn!("{count} job(s) were interrupted by the last stop"),
+        Err(error) => tracing::error!("cannot report interrupted jobs: {error}"),
     }
 }
 

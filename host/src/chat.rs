@@ -5,8 +5,8 @@
 
 mod background;
 pub mod conversation;
+mod edit_choice;
 mod edit_sources;
-pub mod event;
 mod history;
 mod image_job;
 mod image_references;
@@ -15,7 +15,6 @@ mod intent;
 mod message;
 pub mod model;
 mod outcome;
-mod progress;
 pub mod prompt;
 mod status;
 pub mod task;
@@ -27,17 +26,18 @@ use pinhole_egress as egress;
 use pinhole_ground::memory::{MemoryFull, MemoryLease};
 use serde_json::{Map, Value};
 
+use crate::event::{EventTarget, Events, MessageEvents};
 use crate::files::Files;
 use crate::files::link::FileLinks;
-use crate::jobs::{self, JobPlan, JobRequest, Jobs, Operation, Requester, Snapshot};
+use crate::jobs::{self, ActiveJobs, JobPlan, JobRequest, Jobs, Operation, Requester, Snapshot};
 use crate::store::{Store, User};
 use edit_sources::EditSources;
-use event::{EventTarget, Events, MessageEvents};
 use image_job::EditResult;
 use model::{Completion, Model, Models};
 use outcome::Outcome;
 use status::StatusReport;
 
+pub use edit_choice::EditChoice;
 pub use history::is_temporary;
 pub use outcome::images_markdown;
 pub use upstream_work::UpstreamWork;
@@ -51,6 +51,7 @@ pub struct Chat {
     pub files: Files,
     pub store: Store,
     pub events: Events,
+    pub active_jobs: ActiveJobs,
     /// The language models.
     pub models: Models,
 }
@@ -75,6 +76,10 @@ pub struct Turn {
     pub links: FileLinks,
     /// The image options of the request. The prompt comes from the conversation.
     pub image_options: JobRequest,
+    /// What the request says about the images to edit.
+    pub edit_choice: Arc<EditChoice>,
+    /// The image job has a row.
+    pub records_job: bool,
     /// The original request: an OpenAI chat completion with Open WebUI's additions.
     pub payload: Map<String, Value>,
     /// Counts the payload and its text for the language model.

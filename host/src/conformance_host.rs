@@ -73,7 +73,13 @@ fn request(job: JobParameters) -> JobRequest {
 }
 
 fn images(completed: CompletedJob) -> TaskResult {
-    TaskResult::Images(JobImages {
+    TaskResult::Images(job_images(completed))
+}
+
+/// The result of a job, as a case compares it.
+#[must_use]
+pub fn job_images(completed: CompletedJob) -> JobImages {
+    JobImages {
         images: completed.images,
         revised_prompt: completed.revised_prompt,
         details: completed.details,
@@ -82,7 +88,7 @@ fn images(completed: CompletedJob) -> TaskResult {
         cost: completed.cost.map(|cost| (cost.amount, cost.unit)),
         warnings: completed.warnings,
         engine_warnings: completed.engine_warnings,
-    })
+    }
 }
 
 /// The error of a job, as a case compares it.

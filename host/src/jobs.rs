@@ -5,6 +5,8 @@
 //! upstream is unavailable.
 
 mod abilities;
+mod active_jobs;
+mod background_job;
 mod binding;
 mod completed_job;
 mod defaults;
@@ -12,10 +14,14 @@ mod differences;
 mod edit_check;
 mod error;
 mod figures;
+mod job_check;
+mod job_record;
+mod job_run;
 mod model_alias;
 mod outcome;
 mod outcome_log;
 mod plan;
+pub mod progress;
 mod query;
 mod request;
 mod requester;
@@ -23,6 +29,7 @@ mod running_jobs;
 mod size;
 mod snapshot;
 mod source_images;
+mod verification;
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -46,28 +53,35 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::settings::ConfiguredEngines;
-use abilities::EffectiveAbilities;
 use differences::RequestedImages;
-use edit_check::check_edit;
+use job_check::convert;
 use query::QueryRates;
 use running_jobs::{RunningJob, RunningJobs};
 
+pub use active_jobs::{
+    AcceptError, ActiveJobs, MAX_ACTIVE_JOBS, MAX_ALL_ACTIVE_JOBS, NewJob, NewJobOrigin,
+};
+pub use background_job::BackgroundJob;
 pub use binding::{BINDINGS, Binding, MAX_BINDINGS};
 pub use completed_job::{CompletedJob, ImageDetails, ImageOrigin, cost_json};
 pub use edit_check::MAX_SOURCE_BYTES;
 pub use error::Error;
 pub use figures::{
-    Counts, Figures, MAX_VERSION_BYTES, MAX_VERSIONS, MinuteFigures, RunningAttempt,
-    UpstreamFigures, VersionFigures,
+    Counts, Figures, MAX_VERSION_BYTES, MAX_VERSIONS, MinuteFigures, RunningAttempt, Series,
+    SeriesPoint, SeriesRange, UpstreamFigures, VersionFigures,
 };
+pub use job_record::{ErrorRecord, JobRecord, MAX_RECORD_BYTES, RequestRecord, SourceIds};
+pub use job_run::JobRun;
 pub use model_alias::ModelAlias;
 pub use outcome::{Outcome, OutcomeClass};
 pub use outcome_log::{OutcomeLog, Outcomes};
 pub use plan::{JobPlan, Operation};
+pub use query::{MAX_QUERY_TIME, MAX_VERIFICATIONS_PER_MINUTE};
 pub use request::{JobRequest, MAX_PARAMETERS_BYTES, MAX_PROMPT_BYTES, MAX_STEPS};
 pub use requester::Requester;
 pub use size::{MAX_PIXELS, MAX_SIDE};
-pub use snapshot::{MAX_FALLBACKS, Snapshot};
+pub use snapshot::{Candidate, FALLBACKS, MAX_FALLBACKS, Resolution, Snapshot};
+pub use verification::{MAX_REPORTED_REQUESTS, SentRequest, VerifiedBinding};
 
 /// Runs jobs.
 pub struct Jobs {
@@ -144,6 +158,15 @@ impl Jobs {
     /// Fails with a message for the operator if the settings introduce a problem. Problems that existed
     /// before are accepted.
     pub async fn prepare(&self, environment: &Environment) -> Result<Arc<Snapshot>, String> {
+        let next = self.preview(environment).await?;
+        next.refuse_new_problems(&self.snapshot())?;
+        Ok(next)
+    }
+
+    /// The snapshot that other settings lead to, with their problems. Nothing changes.
+    ///
+    /// Fails with a message for the operator if the server cannot use the settings.
+    pub async fn preview(&self, environment: &Environment) -> Result<Arc<Snapshot>, String> {
         let before = self.snapshot();
         let next = Snapshot::new(
             environment,
@@ -153,7 +176,6 @@ impl Jobs {
             Some(&before),
         )
         .await?;
-        next.refuse_new_problems(&before)?;
         Ok(Arc::new(next))
     }
 
@@ -277,14 +299,13 @@ impl Jobs {
         edit: Edit,
         context: &JobContext,
     ) -> Result<CompletedJob, Error> {
-        let user = plan.requester.user.as_deref();
-        let edit = source_images::prepare(edit, &self.decoder, user).await?;
+        let edit = self.prepare_sources(plan, edit).await?;
         self.run(plan, request, Some(edit), context).await
     }
 
     /// Tries the plan's binding, then the fallbacks while an upstream is unavailable or busy and cannot
-    /// have started the job.
-    async fn run(
+    /// have started the job. The sources of an edit are [prepared](Self::prepare_sources).
+    pub async fn run(
         &self,
         plan: &JobPlan,
         request: JobRequest,
@@ -308,7 +329,6 @@ impl Jobs {
             };
             self.attempt(attempt, request.clone(), edit.clone())
         };
-        let may_fall_back = |error: &Error| !plan.is_named && error.allows_fallback();
         let mut result = attempt(&*plan.binding).await;
         if let Err(error) = &result
             && error.outcome().class().is_fault_of_engine()
@@ -323,7 +343,7 @@ impl Jobs {
             result = attempt(stable).await;
         }
         let mut failure = match result {
-            Err(error) if may_fall_back(&error) => error,
+            Err(error) if plan.may_fall_back(&error) => error,
             final_result => return final_result,
         };
         let first_engine = plan.binding.engine();
@@ -342,7 +362,7 @@ impl Jobs {
             match fallback_result {
                 // This engine lacks an ability that the job needs.
                 Err(Error::Invalid { .. } | Error::Unsupported { .. }) => {}
-                Err(error) if may_fall_back(&error) => failure = error,
+                Err(error) if plan.may_fall_back(&error) => failure = error,
                 final_result => return final_result,
             }
         }
@@ -357,22 +377,7 @@ impl Jobs {
     ) -> Result<CompletedJob, Error> {
         let binding = attempt.binding;
         let engine = &binding.component.description;
-        let defaults = match &edit {
-            None => &binding.generate_defaults,
-            Some(_) => &binding.edit_defaults,
-        };
-        let model = request.model.as_ref().or(defaults.model.as_ref());
-        let model = model.and_then(|id| binding.models.known(id));
-        let abilities = EffectiveAbilities::new(engine, model.as_ref());
-        let settings = match &edit {
-            None => binding.generate_settings()?,
-            Some(edit) => {
-                check_edit(edit, &abilities)?;
-                binding.edit_settings()?
-            }
-        };
-        binding.require_upstream(settings)?;
-        let job = request.into_job(defaults, engine, &abilities, edit.is_some())?;
+        let (settings, job) = convert(binding, request, edit.as_ref())?;
         let usage = Arc::<CallUsage>::default();
         let digest = &binding.component.digest;
         let counted = self.figures.start(&engine.name, digest, usage.clone());
@@ -467,6 +472,7 @@ impl Jobs {
             job: context.job.clone(),
             binding: binding.name.clone(),
             engine: binding.engine().to_owned(),
+            engine_version: component.description.version.clone(),
             digest: component.digest.clone(),
             images,
             image_details,

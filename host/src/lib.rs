@@ -26,5 +26,6 @@ mod file_chunks;
 pub mod files;
 pub mod settings;
 pub mod store;
+pub mod event;
 pub mod config;
 pub mod conformance_host;

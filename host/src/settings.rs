@@ -4,6 +4,7 @@
 //! values that administrators store while the server runs.
 
 mod engine_choice;
+mod form_field;
 mod host_settings;
 mod links;
 mod overlay;
@@ -17,6 +18,7 @@ use pinhole_ground::environment::{Environment, OPENAI_URL};
 use pinhole_images::MetadataPolicy;
 
 pub use engine_choice::{ChoiceReason, ConfiguredEngines, EDIT_ENGINE, ENGINE, EngineChoice};
+pub use form_field::{EngineField, FormField, SettingGroup, SettingMode};
 pub use overlay::{Overlay, SettingOrigin};
 pub use secret_mask::MARKER;
 pub use setting_key::{SettingKey, host_variables, setting_keys};

@@ -11,6 +11,7 @@ mod files;
 mod groups;
 mod identity_cache;
 mod instance;
+mod jobs;
 mod message_chain;
 mod message_copy;
 mod message_files;
@@ -59,12 +60,15 @@ pub use engines::{
 pub use files::{FileRow, MessageLink};
 pub use groups::Group;
 pub use instance::SweepTimes;
+pub use jobs::{
+    IDEMPOTENCY_SECS, Idempotency, JobFilter, JobRow, JobState, MAX_JOB_AGE_DAYS, MAX_STORED_JOBS,
+};
 pub use message_files::entry_file_id;
 pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage};
 pub use responses::FinishedResponse;
 pub use search::Page;
 pub use search_pool::{MAX_SEARCH_TIME, MAX_WAITING_SEARCHES, SearchError};
-pub use settings::{SettingChange, SettingRow};
+pub use settings::{LatestChange, SettingChange, SettingRow};
 pub use storage::StorageUse;
 pub use turns::{NEW_CHAT, NewTurn, TurnOutcome};
 pub use user_settings::MAX_USER_SETTINGS_BYTES;

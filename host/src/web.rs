@@ -12,6 +12,7 @@ mod absent_features;
 mod accounts;
 mod audit;
 mod auth;
+mod bindings;
 mod chat;
 mod chats;
 mod client_files;
@@ -26,6 +27,7 @@ mod files;
 mod form_body;
 mod held_body;
 mod images;
+mod jobs;
 mod json_body;
 mod openai;
 mod openapi;
@@ -95,12 +97,14 @@ pub fn router(app: Arc<App>) -> Router {
         .routes(routes!(ready))
         .merge(absent_features::routes())
         .merge(audit::routes())
+        .merge(bindings::routes())
         .merge(chat::routes())
         .merge(chats::routes())
         .merge(engines::routes())
         .merge(events::routes())
         .merge(files::routes())
         .merge(images::routes())
+        .merge(jobs::routes())
         .merge(openai::routes())
         .merge(accounts::routes())
         .merge(settings::routes())

@@ -1,12 +1,13 @@
 #!/usr/bin/env node
-// Builds a component from an engine in JavaScript: `pinhole-componentize ENGINE.js --wit DIR --out FILE.wasm`.
+// Builds a component from an engine in JavaScript: `pinhole-componentize ENGINE.js --wit DIR --out FILE.wasm`. An engine that exports
+// `explain` needs `--world image-engine-with-explain`.
 
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { cwd, exit } from "node:process";
 import { parseArgs } from "node:util";
 
-const USAGE = "usage: pinhole-componentize ENGINE.js --wit DIR --out FILE.wasm";
+const USAGE = "usage: pinhole-componentize ENGINE.js --wit DIR --out FILE.wasm [--world WORLD]";
 
 function fail(message, code = 1) {
   console.error(`pinhole-componentize: ${message}`);
@@ -15,7 +16,7 @@ function fail(message, code = 1) {
 
 function parseCommandLine() {
   try {
-    const options = { wit: { type: "string" }, out: { type: "string" } };
+    const options = { wit: { type: "string" }, out: { type: "string" }, world: { type: "string" } };
     const { values, positionals } = parseArgs({ options, allowPositionals: true });
     if (positionals.length === 1 && values.wit && values.out) {
       return { source: positionals[0], ...values };
@@ -34,12 +35,12 @@ async function loadCompiler() {
   }
 }
 
-const { source, wit, out } = parseCommandLine();
+const { source, wit, out, world = "image-engine" } = parseCommandLine();
 const { componentize } = await loadCompiler();
 try {
   const { component } = await componentize({
     witPath: wit,
-    world: "image-engine",
+    world,
     jsSource: await readFile(source, "utf8"),
     jsPath: resolve(source),
     // Where packages are found.

@@ -172,6 +172,28 @@ export interface Verification {
   problems?: string[];
 }
 
+/** Where the settings place a value of a job. Absent texts are empty. */
+export interface Placement {
+  /** The key of the setting that holds the document. */
+  setting: string;
+  /** The value's name, such as `prompt` or `image 1`. */
+  role: string;
+  /** The id of the document's node. */
+  node?: string;
+  /** The node's title or class. */
+  title?: string;
+  /** The name of the node's input. */
+  input?: string;
+  /** The document's own value, which a job's value replaces. */
+  value?: string;
+}
+
+export interface Explanation {
+  rows?: Placement[];
+  /** What the settings do not do, although jobs are possible. */
+  problems?: string[];
+}
+
 /** An image engine. The host runs each call in a new instance, so no state survives a call. */
 export interface Engine {
   /** Describes the engine, with nothing granted. The host calls it once. */
@@ -184,10 +206,18 @@ export interface Engine {
   models?(settings: Settings): Model[];
   /** Checks the settings, then that the upstream responds and accepts the credentials. */
   verify?(settings: Settings): Verification;
+  /** Explains the settings. It needs `defineExplain` and the world `image-engine-with-explain`. */
+  explain?(settings: Settings): Explanation;
 }
 
 /** What the component exports. Name it `engine`: `export const engine = defineEngine({ … })`. */
 export function defineEngine(engine: Engine): object;
+
+/**
+ * What the component of an engine with `explain` exports too. Name it `explain`: `export const explain = defineExplain(engine)`. Build
+ * the component with `--world image-engine-with-explain`.
+ */
+export function defineExplain(engine: Required<Pick<Engine, "explain">>): object;
 
 export type ErrorKind =
   | "invalid"

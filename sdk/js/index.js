@@ -99,6 +99,12 @@ export function defineEngine(engine) {
   };
 }
 
+export function defineExplain(engine) {
+  return {
+    explain: (settings) => guard(() => ({ problems: [], ...explanation(engine.explain(readSettings(settings))) })),
+  };
+}
+
 /** Returns what an export returns. An `EngineError` becomes the contract's error, another one a crash with a log line. */
 function guard(run) {
   try {
@@ -181,6 +187,11 @@ const NO_ABILITIES = {
 function model(it) {
   const abilities = it.abilities && { ...NO_ABILITIES, sizes: [], aspectRatios: [], ...it.abilities };
   return { name: it.id, ...it, abilities };
+}
+
+function explanation(it) {
+  const row = { node: "", title: "", input: "", value: "" };
+  return { ...it, rows: (it.rows ?? []).map((it) => ({ ...row, ...it })) };
 }
 
 function output(it) {

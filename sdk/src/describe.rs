@@ -1,4 +1,22 @@
 //! Defaults and constructors for what an engine declares: its description, its models and its parameters.
+//!
+//! ```
+//! use pinhole_sdk::{Abilities, Credential, Description, Parameter, Upstream};
+//!
+//! let description = Description {
+//!     name: "fox".into(),
+//!     abilities: Abilities { seed: true, ..Abilities::default() },
+//!     upstreams: vec![Upstream {
+//!         name: "api".into(),
+//!         base_url: "base-url".into(),
+//!         credentials: vec![Credential::Bearer("api-key".into())],
+//!         requests: vec!["POST /v1/images".into()],
+//!         ..Upstream::default()
+//!     }],
+//!     parameters: vec![Parameter::number("guidance", 0.0, 20.0)],
+//!     ..Description::default()
+//! };
+//! ```
 
 use crate::{
     Abilities, Description, IntegerRange, Model, ModelAbilities, NumberRange, Parameter,
@@ -55,6 +73,12 @@ impl Default for Upstream {
 
 impl SecretHeader {
     /// The header with this name, and the secret of this setting as its value.
+    ///
+    /// ```
+    /// use pinhole_sdk::{Credential, SecretHeader};
+    ///
+    /// let credential = Credential::Header(SecretHeader::new("x-api-key", "api-key"));
+    /// ```
     #[must_use]
     pub fn new(name: &str, secret: &str) -> Self {
         Self {
@@ -65,6 +89,13 @@ impl SecretHeader {
     }
 
     /// With a word before the secret: `authorization: Key SECRET`.
+    ///
+    /// ```
+    /// use pinhole_sdk::SecretHeader;
+    ///
+    /// let header = SecretHeader::new("authorization", "api-key").with_prefix("Key");
+    /// assert_eq!(header.prefix.as_deref(), Some("Key"));
+    /// ```
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         self.prefix = Some(prefix.into());
@@ -74,6 +105,13 @@ impl SecretHeader {
 
 impl Model {
     /// A model with this id and display name, and the engine's abilities.
+    ///
+    /// ```
+    /// use pinhole_sdk::Model;
+    ///
+    /// let model = Model::new("flux-schnell", "FLUX schnell");
+    /// assert!(model.abilities.is_none());
+    /// ```
     #[must_use]
     pub fn new(id: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
@@ -84,6 +122,16 @@ impl Model {
     }
 
     /// With abilities of its own.
+    ///
+    /// ```
+    /// use pinhole_sdk::{Abilities, Model, ModelAbilities, Size};
+    ///
+    /// let small = ModelAbilities {
+    ///     sizes: vec![Size::new(512, 512)],
+    ///     ..Abilities::default().into()
+    /// };
+    /// let model = Model::new("small", "Small").with_abilities(small);
+    /// ```
     #[must_use]
     pub fn with_abilities(mut self, abilities: ModelAbilities) -> Self {
         self.abilities = Some(abilities);
@@ -119,6 +167,13 @@ impl From<Abilities> for ModelAbilities {
 /// ```
 impl Parameter {
     /// A parameter of this kind.
+    ///
+    /// ```
+    /// use pinhole_sdk::{Parameter, ParameterKind};
+    ///
+    /// let tiling = Parameter::new("tiling", ParameterKind::Boolean);
+    /// assert_eq!(tiling.name, "tiling");
+    /// ```
     #[must_use]
     pub fn new(name: &str, kind: ParameterKind) -> Self {
         Self {
@@ -132,6 +187,12 @@ impl Parameter {
     }
 
     /// An integer from `min` to `max`.
+    ///
+    /// ```
+    /// use pinhole_sdk::Parameter;
+    ///
+    /// let quality = Parameter::integer("quality", 1, 100);
+    /// ```
     #[must_use]
     pub fn integer(name: &str, min: i64, max: i64) -> Self {
         let range = IntegerRange {
@@ -142,6 +203,12 @@ impl Parameter {
     }
 
     /// A number from `min` to `max`.
+    ///
+    /// ```
+    /// use pinhole_sdk::Parameter;
+    ///
+    /// let guidance = Parameter::number("guidance", 0.0, 20.0);
+    /// ```
     #[must_use]
     pub fn number(name: &str, min: f64, max: f64) -> Self {
         let range = NumberRange {
@@ -152,6 +219,12 @@ impl Parameter {
     }
 
     /// One of these texts.
+    ///
+    /// ```
+    /// use pinhole_sdk::Parameter;
+    ///
+    /// let style = Parameter::choice("style", &["vivid", "natural"]);
+    /// ```
     #[must_use]
     pub fn choice(name: &str, choices: &[&str]) -> Self {
         let choices = choices.iter().map(|choice| (*choice).to_owned()).collect();
@@ -159,6 +232,14 @@ impl Parameter {
     }
 
     /// With a label and a description for a form.
+    ///
+    /// ```
+    /// use pinhole_sdk::Parameter;
+    ///
+    /// let style = Parameter::choice("style", &["vivid", "natural"])
+    ///     .with_title("Style", "How the image looks.");
+    /// assert_eq!(style.title, "Style");
+    /// ```
     #[must_use]
     pub fn with_title(mut self, title: &str, description: &str) -> Self {
         self.title = title.into();
@@ -167,6 +248,13 @@ impl Parameter {
     }
 
     /// With what the engine uses without the parameter, as JSON: `3.5`, or `"vivid"` with its quotes.
+    ///
+    /// ```
+    /// use pinhole_sdk::Parameter;
+    ///
+    /// let style = Parameter::choice("style", &["vivid", "natural"]).with_default("\"vivid\"");
+    /// let guidance = Parameter::number("guidance", 0.0, 20.0).with_default("3.5");
+    /// ```
     #[must_use]
     pub fn with_default(mut self, json: &str) -> Self {
         self.default = Some(json.into());
@@ -174,6 +262,13 @@ impl Parameter {
     }
 
     /// With a unit for a form.
+    ///
+    /// ```
+    /// use pinhole_sdk::Parameter;
+    ///
+    /// let blur = Parameter::integer("blur", 0, 64).with_unit("px");
+    /// assert_eq!(blur.unit.as_deref(), Some("px"));
+    /// ```
     #[must_use]
     pub fn with_unit(mut self, unit: &str) -> Self {
         self.unit = Some(unit.into());

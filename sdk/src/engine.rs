@@ -10,6 +10,31 @@ use crate::{
 };
 
 /// An image engine. The host runs each call in a new instance, so no state survives a call.
+///
+/// ```
+/// use pinhole_sdk::{Description, Engine, Error, Job, Output, Request, Settings};
+/// use serde_json::json;
+///
+/// struct Fox;
+///
+/// impl Engine for Fox {
+///     fn describe() -> Description {
+///         Description {
+///             name: "fox".into(),
+///             title: "Fox".into(),
+///             version: "1.0.0".into(),
+///             ..Description::default()
+///         }
+///     }
+///
+///     fn generate(job: Job, _settings: Settings) -> Result<Output, Error> {
+///         let response = Request::post("api", "/images").json(&json!({"prompt": job.prompt}))?.send()?;
+///         Ok(Output::new([response.success()?.image()?]))
+///     }
+/// }
+///
+/// assert_eq!(Fox::describe().name, "fox");
+/// ```
 pub trait Engine {
     /// Describes the engine. The host calls this once, when it admits the component; no permission
     /// is granted yet.
@@ -106,6 +131,24 @@ pub fn install_panic_hook() {
 /// Exports an [`Engine`](crate::Engine) from the component. Call it once, at the crate's root.
 ///
 /// On targets other than `wasm32` it only checks that the type implements `Engine`.
+///
+/// ```
+/// use pinhole_sdk::{Description, Engine, Error, Job, Output, Settings};
+///
+/// struct Fox;
+///
+/// impl Engine for Fox {
+///     fn describe() -> Description {
+///         Description { name: "fox".into(), ..Description::default() }
+///     }
+///
+///     fn generate(_job: Job, _settings: Settings) -> Result<Output, Error> {
+///         Err(Error::protocol("the upstream returned no image"))
+///     }
+/// }
+///
+/// pinhole_sdk::export!(Fox);
+/// ```
 #[macro_export]
 macro_rules! export {
     ($engine:ty) => {

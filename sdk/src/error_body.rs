@@ -3,11 +3,23 @@
 //! Reads the shapes of OpenAI, Azure and Google (`{"error": {"message"}}`), FastAPI (`{"detail": [{"loc", "msg"}]}`),
 //! Cloudflare (`{"errors": [{"message"}]}`), problem details (RFC 9457: `title`, `detail`), OpenRouter
 //! (`error.metadata.raw`), and of gateways that put one error as a JSON string into another.
+//!
+//! ```
+//! use pinhole_sdk::error_body::find_message;
+//!
+//! let body = serde_json::json!({"errors": [{"message": "no credits"}]});
+//! assert_eq!(find_message(&body).as_deref(), Some("no credits"));
+//! ```
+
+mod page;
 
 use serde_json::{Map, Value};
 
 use crate::json_text::parse_json;
 use crate::upstream_text::truncate;
+
+pub(crate) use page::is_markup;
+pub use page::page_title;
 
 /// Errors within each other.
 const MAX_DEPTH: usize = 8;
@@ -15,10 +27,6 @@ const MAX_DEPTH: usize = 8;
 const MAX_ITEMS: usize = 3;
 /// Length of a field's name in bytes.
 const MAX_FIELD_BYTES: usize = 100;
-/// Length of the beginning of a page in which its title is looked for, in bytes.
-const MAX_HEAD_BYTES: usize = 16 << 10;
-/// Length of a page's title in bytes.
-const MAX_TITLE_BYTES: usize = 200;
 
 /// Keys of the message for people.
 const MESSAGES: [&str; 11] = [
@@ -77,50 +85,31 @@ const FIELD_PHRASES: [&str; 13] = [
 ];
 
 /// The reason in an error's JSON; `None` if it has none.
+///
+/// ```
+/// use pinhole_sdk::error_body::find_message;
+///
+/// let body = serde_json::json!({"detail": [{"loc": ["body", "size"], "msg": "too large"}]});
+/// assert_eq!(find_message(&body).as_deref(), Some("size: too large"));
+/// ```
 #[must_use]
 pub fn find_message(json: &Value) -> Option<String> {
     message_of(json, 0)
 }
 
 /// The name of the field that is wrong: from `param`, `loc` and similar keys, or else from the message.
+///
+/// ```
+/// use pinhole_sdk::error_body::find_field;
+///
+/// let body = serde_json::json!({"error": {"message": "too large", "param": "size"}});
+/// assert_eq!(find_field(&body).as_deref(), Some("size"));
+/// ```
 #[must_use]
 pub fn find_field(json: &Value) -> Option<String> {
     let field =
         field_of(json, 0).or_else(|| find_message(json).as_deref().and_then(field_in_message))?;
     Some(truncate(&field, MAX_FIELD_BYTES))
-}
-
-/// The title of an HTML page, or the message of an XML document; `None` if the text is neither or has none.
-///
-/// ```
-/// use pinhole_sdk::error_body::page_title;
-///
-/// assert_eq!(page_title("<html><title>502 Bad Gateway</title>").as_deref(), Some("502 Bad Gateway"));
-/// ```
-#[must_use]
-pub fn page_title(text: &str) -> Option<String> {
-    let text = text.trim_start();
-    if !is_markup(text) {
-        return None;
-    }
-    let head = text.get(..text.floor_char_boundary(MAX_HEAD_BYTES))?;
-    let lower = head.to_ascii_lowercase();
-    ["title", "h1", "message"]
-        .iter()
-        .find_map(|name| element_text(head, &lower, name))
-}
-
-/// True for HTML and XML.
-pub(crate) fn is_markup(text: &str) -> bool {
-    text.trim_start().starts_with('<')
-}
-
-fn element_text(text: &str, lower: &str, name: &str) -> Option<String> {
-    let opening = lower.find(&format!("<{name}"))?;
-    let start = opening + lower.get(opening..)?.find('>')? + 1;
-    let end = start + lower.get(start..)?.find(&format!("</{name}"))?;
-    let words: Vec<&str> = text.get(start..end)?.split_whitespace().collect();
-    (!words.is_empty()).then(|| truncate(&words.join(" "), MAX_TITLE_BYTES))
 }
 
 fn message_of(value: &Value, depth: usize) -> Option<String> {

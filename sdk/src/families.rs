@@ -1,4 +1,12 @@
 //! Settings that depend on a model's family. A family is a prefix of the model's name.
+//!
+//! ```
+//! use pinhole_sdk::Families;
+//!
+//! let sizes = Families::parse("sizes", "gpt- = 1024x1024\n* = 512x512")?;
+//! assert_eq!(sizes.values(Some("flux")).unwrap(), ["512x512"]);
+//! # Ok::<(), pinhole_sdk::Error>(())
+//! ```
 
 use crate::Error;
 
@@ -59,6 +67,13 @@ impl Family {
 
 impl Families {
     /// Parses the text of a setting. Fails on a line without `=`, with the setting as the field.
+    ///
+    /// ```
+    /// use pinhole_sdk::Families;
+    ///
+    /// let error = Families::parse("sizes", "1024x1024").unwrap_err();
+    /// assert_eq!(error.field.as_deref(), Some("sizes"));
+    /// ```
     pub fn parse(setting: &str, text: &str) -> Result<Self, Error> {
         let mut families = Self {
             setting: setting.into(),
@@ -77,6 +92,15 @@ impl Families {
     }
 
     /// The values of the family that matches the model; `None` if no family matches.
+    ///
+    /// ```
+    /// use pinhole_sdk::Families;
+    ///
+    /// let sizes = Families::parse("sizes", "gpt- = 1024x1024 auto")?;
+    /// assert!(sizes.values(Some("gpt-image-2")).is_some());
+    /// assert!(sizes.values(Some("dall-e-3")).is_none());
+    /// # Ok::<(), pinhole_sdk::Error>(())
+    /// ```
     #[must_use]
     pub fn values(&self, model: Option<&str>) -> Option<&[String]> {
         let matching = self
@@ -88,11 +112,28 @@ impl Families {
     }
 
     /// The values of each family, to validate them.
+    ///
+    /// ```
+    /// use pinhole_sdk::Families;
+    ///
+    /// let sizes = Families::parse("sizes", "gpt- = 1024x1024 auto")?;
+    /// assert_eq!(sizes.all_values().flatten().count(), 2);
+    /// # Ok::<(), pinhole_sdk::Error>(())
+    /// ```
     pub fn all_values(&self) -> impl Iterator<Item = &[String]> {
         self.lines.iter().map(|family| family.values.as_slice())
     }
 
     /// An error about one value of this setting, with the setting as the field.
+    ///
+    /// ```
+    /// use pinhole_sdk::Families;
+    ///
+    /// let sizes = Families::parse("sizes", "gpt- = 1024x1024 auto")?;
+    /// let error = sizes.invalid_value("10x", "write 1024x1024");
+    /// assert_eq!(error.message, "setting sizes is invalid at \"10x\": write 1024x1024");
+    /// # Ok::<(), pinhole_sdk::Error>(())
+    /// ```
     #[must_use]
     pub fn invalid_value(&self, value: &str, reason: &str) -> Error {
         let setting = &self.setting;

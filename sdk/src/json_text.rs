@@ -1,4 +1,10 @@
 //! JSON as upstreams write it, in a text that the engine holds. The host reads documents the same way.
+//!
+//! ```
+//! use pinhole_sdk::json_text::parse_json;
+//!
+//! assert!(parse_json(r#"{"cfg": NaN}"#).unwrap()["cfg"].is_null());
+//! ```
 
 use serde_json::Value;
 

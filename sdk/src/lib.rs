@@ -26,8 +26,12 @@
 //! pinhole_sdk::export!(MyEngine);
 //! ```
 //!
-//! `examples/sketch` is a complete engine without an upstream; `plugins/openai` is one with an
-//! upstream.
+//! The repository has complete engines, small enough to read at once:
+//!
+//! - `sdk/examples/stability`: one request, whose response is the image
+//! - `sdk/examples/replicate`: creates a job, polls it and cancels it
+//! - `sdk/examples/swarmui`: a WebSocket with progress and previews
+//! - `sdk/examples/sketch`: draws by itself, without an upstream
 //!
 //! | module | contents |
 //! |---|---|
@@ -52,8 +56,17 @@
 //! On targets other than `wasm32`, [`export!`] only checks the type, so an engine's unit tests run
 //! natively. There, a call to a host function (to send, read an image, or report) panics.
 
+#![warn(missing_docs)]
+
 /// The contract's types and host functions, generated from `wit/engine.wit`.
+///
+/// ```
+/// use pinhole_sdk::contract::pinhole::engine::types::Size;
+///
+/// let size = Size { width: 64, height: 48 };
+/// ```
 #[allow(
+    missing_docs,
     unsafe_code,
     unreachable_pub,
     clippy::all,

@@ -1,4 +1,11 @@
 //! What an upstream returned in place of an image, for the error message.
+//!
+//! ```
+//! use pinhole_sdk::outline::describe_json;
+//!
+//! let task = serde_json::json!({"id": "7", "status": "queued"});
+//! assert_eq!(describe_json(&task), "a task that is \"queued\", not its result");
+//! ```
 
 use serde_json::{Map, Value};
 

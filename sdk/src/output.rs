@@ -1,4 +1,12 @@
 //! The result of a job, what an engine found out about its upstream, and the job itself in tests.
+//!
+//! ```no_run
+//! # fn example(image: pinhole_sdk::Image) -> Result<(), pinhole_sdk::Error> {
+//! use pinhole_sdk::{MadeImage, Output};
+//!
+//! let output = Output::new([MadeImage::from(image).with_seed(7).with_flag(false)]);
+//! # Ok(()) }
+//! ```
 
 use crate::{Cost, Explanation, Image, Job, MadeImage, Output, Verification};
 
@@ -42,6 +50,12 @@ impl From<Image> for MadeImage {
 
 impl MadeImage {
     /// With the seed that makes the same image again.
+    ///
+    /// ```no_run
+    /// # fn example(image: pinhole_sdk::Image) -> Result<(), pinhole_sdk::Error> {
+    /// let made = pinhole_sdk::MadeImage::from(image).with_seed(7);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn with_seed(mut self, seed: impl Into<Option<u64>>) -> Self {
         self.seed = seed.into();
@@ -49,6 +63,12 @@ impl MadeImage {
     }
 
     /// Marked by the upstream's safety system.
+    ///
+    /// ```no_run
+    /// # fn example(image: pinhole_sdk::Image) -> Result<(), pinhole_sdk::Error> {
+    /// let made = pinhole_sdk::MadeImage::from(image).with_flag(true);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn with_flag(mut self, flagged: bool) -> Self {
         self.flagged = flagged;
@@ -56,6 +76,12 @@ impl MadeImage {
     }
 
     /// With details: a JSON object.
+    ///
+    /// ```no_run
+    /// # fn example(image: pinhole_sdk::Image) -> Result<(), pinhole_sdk::Error> {
+    /// let made = pinhole_sdk::MadeImage::from(image).with_details(r#"{"id": "img_1"}"#);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn with_details(mut self, json: impl Into<String>) -> Self {
         self.details = json.into();
@@ -65,6 +91,10 @@ impl MadeImage {
 
 impl Cost {
     /// An amount in US dollars.
+    ///
+    /// ```
+    /// assert_eq!(pinhole_sdk::Cost::usd(0.04).unit, "USD");
+    /// ```
     #[must_use]
     pub fn usd(amount: f64) -> Self {
         Self {

@@ -1,14 +1,47 @@
 //! A job's own parameters, and JSON merge patches that lay settings over a request.
+//!
+//! ```
+//! use pinhole_sdk::{Job, parameters::merge_patch_fields};
+//!
+//! let job = Job { parameters: r#"{"quality": "high"}"#.into(), ..Job::default() };
+//! let mut body = serde_json::Map::new();
+//! merge_patch_fields(&mut body, job.parse_parameters(&["prompt"])?);
+//! assert_eq!(body["quality"], "high");
+//! # Ok::<(), pinhole_sdk::Error>(())
+//! ```
 
 use serde_json::{Map, Value};
 
 use crate::{Error, Job, Settings};
 
 impl Job {
+    /// The strength of an edit with the digits that the caller wrote: a 32-bit 0.6 in JSON is
+    /// 0.6000000238418579.
+    ///
+    /// ```
+    /// use pinhole_sdk::Job;
+    ///
+    /// let job = Job { strength: Some(0.6), ..Job::default() };
+    /// assert_eq!(serde_json::json!(job.decimal_strength()).to_string(), "0.6");
+    /// ```
+    #[must_use]
+    pub fn decimal_strength(&self) -> Option<f64> {
+        self.strength?.to_string().parse().ok()
+    }
+
     /// Parses the job's parameters as a JSON object.
     ///
     /// Fails if they contain a name of `reserved`, with that name as the field: the host has
     /// checked the job's own fields, and parameters must not override them.
+    ///
+    /// ```
+    /// use pinhole_sdk::Job;
+    ///
+    /// let job = Job { parameters: r#"{"style": "vivid"}"#.into(), ..Job::default() };
+    /// assert_eq!(job.parse_parameters(&["prompt"])?["style"], "vivid");
+    /// assert!(job.parse_parameters(&["style"]).is_err());
+    /// # Ok::<(), pinhole_sdk::Error>(())
+    /// ```
     pub fn parse_parameters(&self, reserved: &[&str]) -> Result<Map<String, Value>, Error> {
         let parameters: Map<String, Value> = serde_json::from_str(&self.parameters)
             .map_err(|error| Error::invalid("parameters", format!("cannot be used: {error}")))?;
@@ -26,6 +59,15 @@ impl Settings {
     /// A document that holds a JSON object; empty if it is unset.
     ///
     /// Fails if the text is not a JSON object, with the key as the field.
+    ///
+    /// ```
+    /// use pinhole_sdk::{SettingValue, Settings};
+    ///
+    /// let value = serde_json::json!(r#"{"quality": "high"}"#).to_string();
+    /// let settings = Settings::new(vec![SettingValue { key: "params".into(), value }]);
+    /// assert_eq!(settings.object("params")?["quality"], "high");
+    /// # Ok::<(), pinhole_sdk::Error>(())
+    /// ```
     pub fn object(&self, key: &str) -> Result<Map<String, Value>, Error> {
         match self.json::<Value>(key)? {
             None => Ok(Map::new()),
@@ -63,6 +105,15 @@ pub fn merge_patch(target: &mut Value, patch: Value) {
 }
 
 /// [`merge_patch`] for two objects.
+///
+/// ```
+/// use pinhole_sdk::parameters::merge_patch_fields;
+/// use serde_json::Map;
+///
+/// let mut body = Map::from_iter([("n".to_owned(), 1.into())]);
+/// merge_patch_fields(&mut body, Map::from_iter([("n".to_owned(), 2.into())]));
+/// assert_eq!(body["n"], 2);
+/// ```
 pub fn merge_patch_fields(target: &mut Map<String, Value>, patch: Map<String, Value>) {
     for (key, value) in patch {
         if value.is_null() {

@@ -1,4 +1,12 @@
 //! Responses with a status other than 2xx.
+//!
+//! ```
+//! use pinhole_sdk::{Error, ErrorKind, Refusal};
+//!
+//! let refusal = Refusal::new(402, &[], "add credits".into());
+//! let error = Error::from(refusal);
+//! assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Quota, "add credits"));
+//! ```
 
 use serde_json::Value;
 
@@ -22,6 +30,17 @@ const REQUEST_ID_HEADERS: [&str; 3] = ["x-request-id", "apim-request-id", "x-goo
 const ENVOY_RESET: &str = "disconnect/reset before headers";
 
 /// An upstream's response with a status other than 2xx. `?` converts it to an [`Error`].
+///
+/// ```no_run
+/// # fn example(response: pinhole_sdk::Response) -> Result<(), pinhole_sdk::Error> {
+/// use pinhole_sdk::{Error, ErrorKind};
+///
+/// let response = response.success().map_err(|refusal| match refusal.status {
+///     451 => Error::new(ErrorKind::Blocked, refusal.message()),
+///     _ => refusal.into(),
+/// })?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     /// HTTP status.
@@ -38,6 +57,14 @@ pub struct Refusal {
 
 impl Refusal {
     /// Reads the headers and the body of a response.
+    ///
+    /// ```no_run
+    /// # fn example(response: pinhole_sdk::Response) -> Result<(), pinhole_sdk::Error> {
+    /// use pinhole_sdk::Refusal;
+    ///
+    /// let refusal = Refusal::from_response(&response.0);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn from_response(response: &RawResponse) -> Self {
         let text = response.text(MAX_REFUSAL_BYTES).unwrap_or_default();
@@ -54,6 +81,13 @@ impl Refusal {
     }
 
     /// Creates a refusal from the parts of a response.
+    ///
+    /// ```
+    /// use pinhole_sdk::Refusal;
+    ///
+    /// let refusal = Refusal::new(429, &[], r#"{"error": {"message": "slow down"}}"#.into());
+    /// assert_eq!(refusal.status, 429);
+    /// ```
     #[must_use]
     pub fn new(status: u16, headers: &[Header], text: String) -> Self {
         Self {
@@ -72,6 +106,13 @@ impl Refusal {
     ///
     /// Reads the shapes of [`error_body`], plain text and the title of an HTML page. At most
     /// [`MAX_MESSAGE_BYTES`].
+    ///
+    /// ```
+    /// use pinhole_sdk::Refusal;
+    ///
+    /// let refusal = Refusal::new(429, &[], r#"{"error": {"message": "slow down"}}"#.into());
+    /// assert_eq!(refusal.message(), "slow down");
+    /// ```
     #[must_use]
     pub fn message(&self) -> String {
         let message = match &self.json {
@@ -85,6 +126,13 @@ impl Refusal {
     }
 
     /// The field that is wrong, if the upstream names it.
+    ///
+    /// ```
+    /// use pinhole_sdk::Refusal;
+    ///
+    /// let body = r#"{"error": {"message": "too large", "param": "size"}}"#;
+    /// assert_eq!(Refusal::new(400, &[], body.into()).field().as_deref(), Some("size"));
+    /// ```
     #[must_use]
     pub fn field(&self) -> Option<String> {
         error_body::find_field(self.json.as_ref()?)
@@ -94,6 +142,13 @@ impl Refusal {
     /// rate-limited, or unavailable. Then it generates and bills nothing.
     ///
     /// Other statuses of a gateway (502, 504, 520 to 529) mean that it gave up waiting.
+    ///
+    /// ```
+    /// use pinhole_sdk::Refusal;
+    ///
+    /// let refusal = Refusal::new(429, &[], r#"{"error": {"message": "slow down"}}"#.into());
+    /// assert!(refusal.is_not_accepted());
+    /// ```
     #[must_use]
     pub fn is_not_accepted(&self) -> bool {
         match self.status {
@@ -112,6 +167,13 @@ impl Refusal {
     }
 
     /// The error kind that the status implies.
+    ///
+    /// ```
+    /// use pinhole_sdk::{ErrorKind, Refusal};
+    ///
+    /// let refusal = Refusal::new(429, &[], r#"{"error": {"message": "slow down"}}"#.into());
+    /// assert_eq!(refusal.kind(), ErrorKind::RateLimited);
+    /// ```
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self.status {

@@ -1,10 +1,23 @@
 //! Requests to an upstream: JSON with images at JSON pointers, and multipart forms.
+//!
+//! ```no_run
+//! # fn example() -> Result<(), pinhole_sdk::Error> {
+//! use pinhole_sdk::Request;
+//!
+//! let body = serde_json::json!({"prompt": "a fox"});
+//! let image = Request::post("api", "/images").json(&body)?.send()?.success()?.image()?;
+//! # Ok(()) }
+//! ```
+
+mod form;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::upstream::{self, Body, Field, Header, Part, Pending, Request as RawRequest};
+use crate::upstream::{self, Body, Header, Part, Pending, Request as RawRequest};
 use crate::{Error, Image, Response, job};
+
+pub use form::Form;
 
 /// Timeout of one wait for a response, after which the wait repeats.
 const WAIT_MS: u32 = 60_000;
@@ -34,6 +47,12 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// A request without a body. The host appends `path` to the upstream's base URL.
+    ///
+    /// ```
+    /// use pinhole_sdk::Request;
+    ///
+    /// let request = Request::new("DELETE", "api", "/jobs/7");
+    /// ```
     #[must_use]
     pub fn new(method: &str, upstream: &str, path: impl Into<String>) -> Self {
         Self {
@@ -46,18 +65,36 @@ impl<'a> Request<'a> {
     }
 
     /// A `GET` request.
+    ///
+    /// ```
+    /// use pinhole_sdk::Request;
+    ///
+    /// let request = Request::get("api", "/models");
+    /// ```
     #[must_use]
     pub fn get(upstream: &str, path: impl Into<String>) -> Self {
         Self::new("GET", upstream, path)
     }
 
     /// A `POST` request.
+    ///
+    /// ```
+    /// use pinhole_sdk::Request;
+    ///
+    /// let request = Request::post("api", "/images");
+    /// ```
     #[must_use]
     pub fn post(upstream: &str, path: impl Into<String>) -> Self {
         Self::new("POST", upstream, path)
     }
 
     /// Adds a header.
+    ///
+    /// ```
+    /// use pinhole_sdk::Request;
+    ///
+    /// let request = Request::post("api", "/predictions").header("prefer", "respond-async");
+    /// ```
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push(Header {
@@ -68,6 +105,14 @@ impl<'a> Request<'a> {
     }
 
     /// Sets a JSON body.
+    ///
+    /// ```
+    /// use pinhole_sdk::Request;
+    ///
+    /// let body = serde_json::json!({"prompt": "a fox"});
+    /// let request = Request::post("api", "/images").json(&body)?;
+    /// # Ok::<(), pinhole_sdk::Error>(())
+    /// ```
     pub fn json(self, value: &impl Serialize) -> Result<Self, Error> {
         self.json_with_images(value, &[])
     }
@@ -75,6 +120,15 @@ impl<'a> Request<'a> {
     /// Sets a JSON body in which the host inserts images as base64.
     ///
     /// Each image replaces the value at its JSON pointer. Fails if `value` has nothing there.
+    ///
+    /// ```no_run
+    /// # fn example(image: &pinhole_sdk::Image) -> Result<(), pinhole_sdk::Error> {
+    /// use pinhole_sdk::Request;
+    ///
+    /// let body = serde_json::json!({"prompt": "a fox", "image": null});
+    /// let request = Request::post("api", "/edits").json_with_images(&body, &[("/image", image)])?;
+    /// # Ok(()) }
+    /// ```
     pub fn json_with_images(
         self,
         value: &impl Serialize,
@@ -86,6 +140,15 @@ impl<'a> Request<'a> {
     /// Sets a JSON body in which the host inserts images as data URLs.
     ///
     /// Each image replaces the value at its JSON pointer. Fails if `value` has nothing there.
+    ///
+    /// ```no_run
+    /// # fn example(image: &pinhole_sdk::Image) -> Result<(), pinhole_sdk::Error> {
+    /// use pinhole_sdk::Request;
+    ///
+    /// let body = serde_json::json!({"prompt": "a fox", "image_url": null});
+    /// let request = Request::post("api", "/edits").json_with_data_urls(&body, &[("/image_url", image)])?;
+    /// # Ok(()) }
+    /// ```
     pub fn json_with_data_urls(
         self,
         value: &impl Serialize,
@@ -118,13 +181,26 @@ impl<'a> Request<'a> {
     }
 
     /// Sets a multipart form as the body.
+    ///
+    /// ```
+    /// use pinhole_sdk::Request;
+    /// use pinhole_sdk::request::Form;
+    ///
+    /// let request = Request::post("api", "/images").form(Form::new().text("prompt", "a fox"));
+    /// ```
     #[must_use]
     pub fn form(mut self, form: Form<'a>) -> Self {
-        self.body = Body::Form(form.0);
+        self.body = Body::Form(form.into_fields());
         self
     }
 
     /// Sets names and values as the body, sent as `application/x-www-form-urlencoded`.
+    ///
+    /// ```
+    /// use pinhole_sdk::Request;
+    ///
+    /// let request = Request::post("api", "/images").urlencoded(&[("prompt", "a fox")]);
+    /// ```
     #[must_use]
     pub fn urlencoded(mut self, fields: &[(&str, &str)]) -> Self {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -133,6 +209,14 @@ impl<'a> Request<'a> {
     }
 
     /// Sets an image as the whole body, with its own content type.
+    ///
+    /// ```no_run
+    /// # fn example(image: &pinhole_sdk::Image) -> Result<(), pinhole_sdk::Error> {
+    /// use pinhole_sdk::Request;
+    ///
+    /// let response = Request::post("api", "/upscale").image(image).send()?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn image(mut self, image: &'a Image) -> Self {
         self.body = Body::Raw((image.media_type(), vec![Part::Image(image)]));
@@ -140,11 +224,34 @@ impl<'a> Request<'a> {
     }
 
     /// Sends the request and waits for the response, of any status.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), pinhole_sdk::Error> {
+    /// use pinhole_sdk::Request;
+    ///
+    /// let image = Request::get("api", "/jobs/7/image").send()?.success()?.image()?;
+    /// # Ok(()) }
+    /// ```
     pub fn send(self) -> Result<Response, Error> {
         Ok(Response(upstream::send(&self.into_raw())?))
     }
 
     /// Sends the request without waiting, so that the engine can report progress meanwhile.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), pinhole_sdk::Error> {
+    /// use pinhole_sdk::{Image, Progress, Request, Response, job};
+    ///
+    /// let pending = Request::post("api", "/images").start()?;
+    /// let response = loop {
+    ///     if let Some(response) = pending.wait(500) {
+    ///         break Response(response?);
+    ///     }
+    ///     let progress = Progress { fraction: None, queue_position: None, note: Some("running".into()) };
+    ///     job::report(&progress, None::<&Image>);
+    /// };
+    /// # Ok(()) }
+    /// ```
     pub fn start(self) -> Result<Pending, Error> {
         Ok(upstream::start(&self.into_raw())?)
     }
@@ -152,6 +259,18 @@ impl<'a> Request<'a> {
     /// Sends the request and waits for the response, of any status. Also if the job is cancelled meanwhile: for
     /// a short time, the response still arrives. For a request that orders an image, so that the engine learns
     /// the id by which it can tell the upstream to stop. Look at [`is_cancelled`] afterwards.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), pinhole_sdk::Error> {
+    /// use pinhole_sdk::{Error, ErrorKind, Request, is_cancelled};
+    ///
+    /// let order = Request::post("api", "/jobs").send_to_end()?.success()?.document()?;
+    /// if is_cancelled() {
+    ///     order.post_url("/urls/cancel").ok();
+    ///     return Err(Error::new(ErrorKind::Cancelled, "the job was cancelled"));
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn send_to_end(self) -> Result<Response, Error> {
         let pending = self.start()?;
         let mut is_cancelled = false;
@@ -176,6 +295,16 @@ impl<'a> Request<'a> {
 }
 
 /// True if the job was cancelled: the engine has a short time to tell its upstream to stop.
+///
+/// ```no_run
+/// # fn example() -> Result<(), pinhole_sdk::Error> {
+/// use pinhole_sdk::{Request, is_cancelled};
+///
+/// if is_cancelled() {
+///     Request::post("api", "/interrupt").send()?;
+/// }
+/// # Ok(()) }
+/// ```
 #[must_use]
 pub fn is_cancelled() -> bool {
     !job::sleep(0)
@@ -183,6 +312,17 @@ pub fn is_cancelled() -> bool {
 
 /// Sends requests concurrently and waits for all responses, of any status. The results are in the
 /// order of the requests.
+///
+/// ```no_run
+/// # fn example() -> Result<(), pinhole_sdk::Error> {
+/// use pinhole_sdk::{Request, send_all};
+///
+/// let requests = (0..2).map(|_| Request::post("api", "/images")).collect();
+/// for response in send_all(requests) {
+///     let image = response?.success()?.image()?;
+/// }
+/// # Ok(()) }
+/// ```
 pub fn send_all(requests: Vec<Request<'_>>) -> Vec<Result<Response, Error>> {
     // A single request needs no handle to wait on.
     if requests.len() == 1 {
@@ -200,48 +340,13 @@ pub fn send_all(requests: Vec<Request<'_>>) -> Vec<Result<Response, Error>> {
         .collect()
 }
 
-/// The fields of a multipart form, in order.
-#[derive(Debug, Default)]
-pub struct Form<'a>(Vec<Field<'a>>);
-
-impl<'a> Form<'a> {
-    /// An empty form.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    /// Adds a text field. Numbers and booleans become text.
-    #[must_use]
-    pub fn text(mut self, name: &str, value: impl ToString) -> Self {
-        self.0.push(Field {
-            name: name.into(),
-            file_name: None,
-            media_type: None,
-            content: vec![Part::Text(value.to_string())],
-        });
-        self
-    }
-
-    /// Adds an image as the file `stem.extension`. Extension and content type match its format.
-    #[must_use]
-    pub fn image(mut self, name: &str, stem: &str, image: &'a Image) -> Self {
-        let media_type = image.media_type();
-        let extension = match media_type.as_str() {
-            "image/jpeg" => "jpg",
-            other => other.strip_prefix("image/").unwrap_or("bin"),
-        };
-        self.0.push(Field {
-            name: name.into(),
-            file_name: Some(format!("{stem}.{extension}")),
-            media_type: Some(media_type.clone()),
-            content: vec![Part::Image(image)],
-        });
-        self
-    }
-}
-
 /// Percent-encodes text for one path segment or one query value.
+///
+/// ```
+/// use pinhole_sdk::request::percent_encode;
+///
+/// assert_eq!(percent_encode("a fox/1"), "a%20fox%2F1");
+/// ```
 #[must_use]
 pub fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());

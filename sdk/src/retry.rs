@@ -1,4 +1,11 @@
 //! Retries: concurrent requests with one retry, and the download of what an upstream has finished.
+//!
+//! ```no_run
+//! # fn example() -> Result<(), pinhole_sdk::Error> {
+//! let response = pinhole_sdk::get_finished("api", "/jobs/7/image")?;
+//! let image = response.success()?.image()?;
+//! # Ok(()) }
+//! ```
 
 use crate::{Error, ErrorKind, Refusal, Request, Response, job, send_all};
 
@@ -18,6 +25,14 @@ const TEMPORARY: [u16; 4] = [429, 502, 503, 504];
 /// Requests what the upstream has finished, such as a stored image. The request orders nothing, so it is sent
 /// again while the upstream is overloaded or cannot be reached: at most six times, after the delay that the
 /// upstream asks for. Returns the last response, of any status.
+///
+/// ```no_run
+/// # fn example() -> Result<(), pinhole_sdk::Error> {
+/// use pinhole_sdk::get_finished;
+///
+/// let image = get_finished("api", "/view?filename=fox.png")?.success()?.image()?;
+/// # Ok(()) }
+/// ```
 pub fn get_finished(upstream: &str, path: &str) -> Result<Response, Error> {
     let mut default_delay_ms = DEFAULT_DELAY_MS;
     for _ in 1..MAX_DOWNLOADS {
@@ -52,6 +67,20 @@ fn download_delay_ms(result: &Result<Response, Error>, default_ms: u64) -> Optio
 ///
 /// `request` builds an item's request. `to_error` converts a refusal; the error's kind and delay
 /// decide whether to retry. The results are in the order of the items.
+///
+/// ```no_run
+/// # fn example() -> Result<(), pinhole_sdk::Error> {
+/// use pinhole_sdk::{Refusal, Request, send_with_retry};
+///
+/// let seeds = [1, 2];
+/// let request = |seed: &u64| {
+///     Request::post("api", "/images").json(&serde_json::json!({"prompt": "a fox", "seed": seed}))
+/// };
+/// for response in send_with_retry(&seeds, request, |refusal: &Refusal| refusal.clone().into()) {
+///     let image = response?.image()?;
+/// }
+/// # Ok(()) }
+/// ```
 pub fn send_with_retry<'a, T>(
     items: &'a [T],
     request: impl Fn(&'a T) -> Result<Request<'a>, Error>,

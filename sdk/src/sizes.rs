@@ -1,4 +1,11 @@
 //! Image sizes, and the nearest size that an upstream supports.
+//!
+//! ```
+//! use pinhole_sdk::Size;
+//!
+//! let size: Size = "1280x720".parse().unwrap();
+//! assert_eq!(size.round_down(64), Size::new(1280, 704));
+//! ```
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,12 +17,24 @@ const EPSILON: f64 = 1e-9;
 
 impl Size {
     /// Width and height in pixels.
+    ///
+    /// ```
+    /// use pinhole_sdk::Size;
+    ///
+    /// assert_eq!(Size::new(1024, 768).to_string(), "1024x768");
+    /// ```
     #[must_use]
     pub const fn new(width: u32, height: u32) -> Self {
         Self { width, height }
     }
 
     /// Width times height.
+    ///
+    /// ```
+    /// use pinhole_sdk::Size;
+    ///
+    /// assert_eq!(Size::new(100, 50).pixels(), 5000);
+    /// ```
     #[must_use]
     pub fn pixels(self) -> u64 {
         u64::from(self.width) * u64::from(self.height)
@@ -23,6 +42,14 @@ impl Size {
 
     /// Distance of two aspect ratios: the difference of their logarithms, so that 2:1 and 1:2 are
     /// equally far from 1:1.
+    ///
+    /// ```
+    /// use pinhole_sdk::Size;
+    ///
+    /// let square = Size::new(1, 1);
+    /// let [wide, tall] = [Size::new(2, 1), Size::new(1, 2)];
+    /// assert_eq!(square.aspect_distance(wide), square.aspect_distance(tall));
+    /// ```
     #[must_use]
     pub fn aspect_distance(self, other: Self) -> f64 {
         let log_aspect = |size: Self| (f64::from(size.width) / f64::from(size.height)).ln();
@@ -52,6 +79,12 @@ impl Size {
     }
 
     /// Rounds both sides down to a multiple of `step`, at least one `step`.
+    ///
+    /// ```
+    /// use pinhole_sdk::Size;
+    ///
+    /// assert_eq!(Size::new(1000, 3).round_down(8), Size::new(1000, 8));
+    /// ```
     #[must_use]
     pub fn round_down(self, step: u32) -> Self {
         let step = step.max(1);

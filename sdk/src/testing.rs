@@ -1,4 +1,11 @@
 //! Fixtures for an engine's own unit tests. They call no host function.
+//!
+//! ```
+//! use pinhole_sdk::testing;
+//!
+//! let refusal = testing::recorded_refusal(&serde_json::json!({"status": 401, "body": "wrong key"}));
+//! assert_eq!(refusal.message(), "wrong key");
+//! ```
 
 use serde_json::Value;
 

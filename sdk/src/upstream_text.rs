@@ -1,4 +1,10 @@
 //! Text of an upstream: truncation, and the delays that it names.
+//!
+//! ```
+//! use pinhole_sdk::upstream_text::find_delay_ms;
+//!
+//! assert_eq!(find_delay_ms("rate limited, retry after 20 seconds"), Some(20_000));
+//! ```
 
 /// A duration has at most this many terms: hours, minutes, seconds and milliseconds.
 const MAX_TERMS: usize = 4;
@@ -21,6 +27,12 @@ pub fn truncate(text: &str, max_bytes: usize) -> String {
 }
 
 /// The first line that is not blank, trimmed; empty if all lines are blank.
+///
+/// ```
+/// use pinhole_sdk::upstream_text::first_line;
+///
+/// assert_eq!(first_line("\n  out of memory\n at 0x1"), "out of memory");
+/// ```
 #[must_use]
 pub fn first_line(text: &str) -> &str {
     let mut lines = text.lines().map(str::trim);
@@ -29,6 +41,12 @@ pub fn first_line(text: &str) -> &str {
 
 /// Finds the delay in a message such as `try again in 1m30s` or `retry after 20 seconds`, in
 /// milliseconds.
+///
+/// ```
+/// use pinhole_sdk::upstream_text::find_delay_ms;
+///
+/// assert_eq!(find_delay_ms("Please try again in 1m30s."), Some(90_000));
+/// ```
 #[must_use]
 pub fn find_delay_ms(message: &str) -> Option<u64> {
     let lowercase = message.to_lowercase();

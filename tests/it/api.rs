@@ -3,11 +3,13 @@
 //! Each case is a snapshot in `snapshots`, named after the operation. Review a new one before you commit it
 //! (`INSTA_UPDATE=always` writes them). Ids, times and secrets are redacted.
 
+mod bindings;
 mod chats;
 mod client;
 mod document;
 pub(crate) mod engines;
 mod images;
+mod jobs;
 mod files;
 mod accounts;
 mod settings;
@@ -226,9 +228,15 @@ fn snapshots() -> insta::Settings {
         ("token", "[session]"),
         ("set-cookie", "[cookie]"),
         ("version", "[version]"),
+        ("engine_version", "[version]"),
+        ("started_at", "[time]"),
+        ("ended_at", "[time]"),
+        ("duration_ms", "[time]"),
         ("added_at", "[time]"),
         ("at", "[time]"),
         ("size_bytes", "[bytes]"),
+        ("duration_ms", "[time]"),
+        ("since_ms", "[time]"),
     ] {
         settings.add_redaction(&format!(".**[\"{field}\"]"), redact);
     }

@@ -110,21 +110,36 @@ fn build(language: &Language, folder: &Path, engine: &str) -> PathBuf {
     stored
 }
 
-async fn assert_new_engine_works(language: Language) {
-    let name = language.name;
-    if let Some((installed, _)) = language.packages
-        && !authors().join(installed).exists()
-    {
+/// Whether the packages of the language are there. Prints why a test is skipped.
+fn can_build(language: &Language) -> bool {
+    let (Some((installed, _)), name) = (language.packages, language.name) else {
+        return true;
+    };
+    let is_installed = authors().join(installed).exists();
+    if !is_installed {
         eprintln!("skipped: no packages for engines in {name}");
+    }
+    is_installed
+}
+
+/// Writes the folder of a new engine.
+fn create(language: &Language, engine: &str, folder: &Path) {
+    let into = folder.to_str().unwrap();
+    let name = language.name;
+    run(pinhole(&[
+        "engine", "new", engine, "--lang", name, "--into", into,
+    ]));
+}
+
+async fn assert_new_engine_works(language: Language) {
+    if !can_build(&language) {
         return;
     }
+    let name = language.name;
     let directory = tempfile::tempdir().unwrap();
     let engine = format!("my-{name}");
     let folder = directory.path().join(&engine);
-    let into = folder.to_str().unwrap();
-    run(pinhole(&[
-        "engine", "new", &engine, "--lang", name, "--into", into,
-    ]));
+    create(&language, &engine, &folder);
     let component = build(&language, &folder, &engine);
 
     let cases = folder.join("cases");
@@ -176,4 +191,95 @@ async fn new_engine_in_python_works() {
 #[tokio::test]
 async fn new_engine_in_c_works() {
     assert_new_engine_works(C).await;
+}
+
+/// Changes a file of an engine's folder.
+fn edit(path: PathBuf, change: impl FnOnce(String) -> String) {
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, change(text)).unwrap();
+}
+
+/// How a new engine becomes one that explains its settings.
+struct Explaining {
+    code: &'static str,
+    /// Added to the code.
+    source: &'static str,
+    script: &'static str,
+    /// A text of the script, and its replacement.
+    world: [&'static str; 2],
+}
+
+fn assert_engine_explains(language: &Language, change: &Explaining) {
+    if !can_build(language) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let engine = format!("my-{}", language.name);
+    let folder = directory.path().join(&engine);
+    create(language, &engine, &folder);
+    edit(folder.join(change.code), |text| text + change.source);
+    let [old, new] = change.world;
+    edit(folder.join(change.script), |text| {
+        assert!(text.contains(old));
+        text.replace(old, new)
+    });
+    let component = build(language, &folder, &engine);
+    let engines = directory.path().join("engines");
+    fs::create_dir(&engines).unwrap();
+    fs::copy(&component, engines.join(format!("{engine}.wasm"))).unwrap();
+    let mut explain = pinhole(&["engine", "explain", &engine]);
+    explain
+        .env("PINHOLE_ENGINES", &engines)
+        .env("PINHOLE_DATA", directory.path().join("data"));
+    let table = run(explain);
+    for text in ["prompt", "node-6", "https://images.example.com"] {
+        assert!(table.contains(text), "{table}");
+    }
+}
+
+#[test]
+fn engine_in_javascript_explains_its_settings() {
+    const SOURCE: &str = r#"
+import { defineExplain } from "./pinhole-sdk/index.js";
+
+export const explain = defineExplain({
+  explain: (settings) => ({
+    rows: [{ setting: "base-url", role: "prompt", node: "node-6", value: settings["base-url"] }],
+  }),
+});
+"#;
+    let change = Explaining {
+        code: "engine.js",
+        source: SOURCE,
+        script: "package.json",
+        world: [" --out ", " --world image-engine-with-explain --out "],
+    };
+    assert_engine_explains(&JAVASCRIPT, &change);
+}
+
+#[test]
+fn engine_in_python_explains_its_settings() {
+    const SOURCE: &str = r#"
+
+from pinhole_sdk.explain import Explanation, export_explain, placement
+
+
+class Explainer:
+    def explain(self, settings):
+        row = placement("base-url", "prompt", node="node-6", value=settings["base-url"])
+        return Explanation([row], [])
+
+
+Explain = export_explain(Explainer)
+"#;
+    let change = Explaining {
+        code: "engine.py",
+        source: SOURCE,
+        script: "build.sh",
+        world: [
+            "--world image-engine ",
+            "--world image-engine-with-explain ",
+        ],
+    };
+    assert_engine_explains(&PYTHON, &change);
 }

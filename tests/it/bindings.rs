@@ -2,7 +2,10 @@
 
 mod concurrency;
 mod credentials;
+mod definitions;
 mod model_lists;
+mod resolve;
+mod trial;
 
 use http::Method;
 use pinhole_ground::audit::AuditLog;

@@ -14,15 +14,19 @@ use serde_json::Value;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The included engines and the example, each with a directory of cases.
-const ENGINES: [&str; 6] = [
+/// The included engines and the examples, each with a directory of cases.
+const ENGINES: [&str; 8] = [
     "automatic1111",
     "comfyui",
     "gemini",
     "openai",
     "replicate",
     "sketch",
+    "stability",
+    "swarmui",
 ];
+/// The examples, which do not ship.
+const EXAMPLES: [&str; 3] = ["replicate", "stability", "swarmui"];
 
 const PAGE_HEAD: &str = "\
 # Cases
@@ -74,7 +78,7 @@ async fn run_suite(suite: &ConformanceSuite) -> Vec<CaseReport> {
 }
 
 fn component(engine: &str) -> PathBuf {
-    let directory = if engine == "replicate" {
+    let directory = if EXAMPLES.contains(&engine) {
         guests()
     } else {
         engines()
@@ -128,6 +132,16 @@ async fn sketch_passes_its_cases() {
     assert_engine_passes("sketch").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn stability_passes_its_cases() {
+    assert_engine_passes("stability").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn swarmui_passes_its_cases() {
+    assert_engine_passes("swarmui").await;
+}
+
 /// The names of the directories in a directory, in order.
 fn subdirectories(path: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(path)
@@ -149,8 +163,7 @@ fn every_included_engine_has_cases_and_a_test() {
             name.strip_suffix(".wasm").map(str::to_owned)
         })
         .collect();
-    // The example does not ship.
-    built.push("replicate".to_owned());
+    built.extend(EXAMPLES.map(str::to_owned));
     built.sort();
     assert_eq!(built, ENGINES);
     assert_eq!(subdirectories(&package_path("cases")), ENGINES);

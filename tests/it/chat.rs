@@ -13,7 +13,7 @@ mod turn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pinhole::chat::event::{Event, EventTarget, PROGRESS};
+use pinhole::event::{Event, EventTarget, JOB, PROGRESS};
 use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -169,11 +169,11 @@ impl EventListener {
         }
     }
 
-    /// The next event, without progress, which depends on time.
+    /// The next event, without progress, which depends on time, and without those of jobs, which `jobs_api` tests.
     async fn next(&mut self) -> Value {
         loop {
             let event = self.any().await;
-            if event["data"]["type"] != PROGRESS {
+            if event["data"]["type"] != PROGRESS && event["data"]["type"] != JOB {
                 return event;
             }
         }

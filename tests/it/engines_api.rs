@@ -4,7 +4,7 @@ mod bindings;
 mod log_stream;
 
 use http::Method;
-use pinhole::chat::event::{Event, EventTarget};
+use pinhole::event::{Event, EventTarget};
 use pinhole_tests::{TestServer, engines};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -53,6 +53,7 @@ fn administrator_routes() -> Vec<(Method, String)> {
         (Method::GET, "/api/v1/engines/sketch".to_owned()),
         (Method::GET, "/api/v1/engines/sketch/history".to_owned()),
         (Method::GET, "/api/v1/engines/sketch/log".to_owned()),
+        (Method::GET, "/api/v1/engines/sketch/stats".to_owned()),
         (Method::DELETE, "/api/v1/engines/sketch".to_owned()),
     ]);
     routes

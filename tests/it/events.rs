@@ -8,7 +8,7 @@ mod socket_io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pinhole::chat::event::PROGRESS;
+use pinhole::event::{JOB, PROGRESS};
 use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer, gif, pixel_base64};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -55,12 +55,12 @@ impl EventStream {
         }
     }
 
-    /// The next events except progress, which depends on time.
+    /// The next events except progress, which depends on time, and those of jobs, which `jobs_api` tests.
     async fn next_events(&mut self, count: usize) -> (Vec<String>, Vec<Value>) {
         let (mut ids, mut events) = (Vec::new(), Vec::new());
         while events.len() < count {
             let (id, event) = self.next().await;
-            if event["data"]["type"] != PROGRESS {
+            if event["data"]["type"] != PROGRESS && event["data"]["type"] != JOB {
                 ids.push(id);
                 events.push(event);
             }

@@ -132,3 +132,50 @@ async fn figures_distinguish_a_crash_and_the_log_has_its_last_lines() {
     assert!(first.number < last.number && first.job != last.job);
     assert_eq!(component.log_lines(last.number), []);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stats_have_the_jobs_over_time() {
+    let server = TestServer::with_engine("sketch", &[]).await;
+    for (size, status) in [("32x32", 200), ("64x64", 200)] {
+        let body = json!({"prompt": "a hill", "size": size});
+        assert_eq!(generate(&server, &body).await, status);
+    }
+    for (range, interval_secs) in [("1h", 60), ("24h", 600)] {
+        let path = format!("/api/v1/engines/sketch/stats?range={range}");
+        let bytes = server
+            .get(&path)
+            .send()
+            .await
+            .unwrap()
+            .bytes()
+            .await
+            .unwrap();
+        let stats: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(
+            (&stats["range"], &stats["interval_secs"]),
+            (&json!(range), &json!(interval_secs))
+        );
+        // The minute may change between the two jobs.
+        let points = stats["points"].as_array().unwrap();
+        let sum = |field: &str| {
+            points
+                .iter()
+                .map(|it| it[field].as_u64().unwrap())
+                .sum::<u64>()
+        };
+        assert_eq!((sum("jobs"), sum("failed")), (2, 0), "{stats}");
+        assert!(
+            points
+                .iter()
+                .all(|it| it["p50_ms"].is_u64() && it["peak_memory_bytes"].as_u64() > Some(0))
+        );
+        assert_eq!(stats["versions"][0]["series"]["points"], stats["points"]);
+        assert_eq!(stats["versions"].as_array().unwrap().len(), 1);
+    }
+    let unknown = server
+        .get("/api/v1/engines/sketch/stats?range=7d")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(unknown.status(), 400);
+}

@@ -20,7 +20,7 @@ const HEAD: &str = "\
 The limits that users and engine authors meet first. A test writes this page. In parentheses: the HTTP status, or what
 happens, beyond the limit. A variable changes its limit. A server's `/openapi.json` has the limits of every field, and these pages those
 of one area: [operating](../guides/operating.md#configuration), [chat](../concepts/chat.md),
-[chats](../concepts/chats.md), [events](../concepts/events.md), [images](../concepts/images.md), [files](../concepts/files.md).
+[chats](../concepts/chats.md), [jobs](../concepts/jobs.md), [events](../concepts/events.md), [images](../concepts/images.md), [files](../concepts/files.md).
 ";
 
 /// One line of the page.

@@ -36,6 +36,7 @@ mod grants;
 mod image_api;
 mod image_formats;
 mod images;
+mod jobs_api;
 mod limits_page;
 mod memory;
 mod open_webui_page;

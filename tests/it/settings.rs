@@ -1,6 +1,8 @@
 //! Settings that administrators change while the server runs, by Open WebUI's forms and by name.
 
+mod check;
 mod effective;
+mod forms;
 mod hint_names;
 mod images_form;
 mod live_changes;
@@ -123,6 +125,11 @@ async fn settings_routes_need_administrator() {
         (Method::POST, UPDATE, Some(form)),
         (Method::GET, SETTINGS, None),
         (Method::POST, SETTINGS, Some(json!({"IMAGE_STEPS": 3}))),
+        (
+            Method::POST,
+            "/api/v1/settings/check",
+            Some(json!({"IMAGE_STEPS": 3})),
+        ),
         (Method::GET, CHANGES, None),
         (Method::GET, "/api/v1/configs/export", None),
         (

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use pinhole::chat::event::{COMPLETION, PROGRESS};
+use pinhole::event::{COMPLETION, JOB, PROGRESS};
 use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -112,11 +112,11 @@ async fn get(server: &TestServer, path: &str) -> Value {
     serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
 
-/// The next event of message `a1` in this chat, except progress.
+/// The next event of message `a1` in this chat, except progress and those of jobs.
 async fn next_event(socket: &mut SocketClient, chat_id: &str) -> Value {
     loop {
         let event = socket.event().await;
-        if event["data"]["type"] != PROGRESS {
+        if event["data"]["type"] != PROGRESS && event["data"]["type"] != JOB {
             assert_eq!(event["chat_id"], chat_id);
             assert_eq!(event["message_id"], "a1");
             return event["data"].clone();

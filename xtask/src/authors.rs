@@ -18,6 +18,11 @@ pub(crate) fn directory(workspace: &Workspace) -> PathBuf {
     workspace.target.join("authors")
 }
 
+/// The programs of the virtual environment for Python.
+pub(crate) fn python_programs(workspace: &Workspace) -> PathBuf {
+    directory(workspace).join(PYTHON).join("bin")
+}
+
 /// Installs the missing packages. Prints a line for each language that is skipped because a program or a network is
 /// missing.
 pub(crate) fn install_packages(workspace: &Workspace) -> Result<()> {

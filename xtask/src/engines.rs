@@ -18,8 +18,8 @@ use crate::workspace::Workspace;
 
 /// The engines that ship with Pinhole, and the example. Package and file have the same name.
 const ENGINES: [&str; 5] = ["automatic1111", "comfyui", "gemini", "openai", "sketch"];
-/// An example that does not ship, with cases of its own.
-const EXAMPLE: &str = "pinhole-replicate";
+/// The examples that do not ship, with cases of their own.
+const EXAMPLES: [&str; 3] = ["replicate", "stability", "swarmui"];
 /// Functions that an engine in `tests/guests/core` may leave out: they do nothing then.
 const OPTIONAL_FUNCTIONS: [&str; 5] = ["start", "describe", "after", "generate", "allocate"];
 
@@ -47,7 +47,7 @@ pub(crate) fn build_with_test_guests(workspace: &Workspace) -> Result<()> {
     );
     let mut packages: Vec<String> = ENGINES.map(|name| format!("pinhole-{name}")).into();
     packages.push("pinhole-hostile-guest".to_owned());
-    packages.push(EXAMPLE.to_owned());
+    packages.extend(EXAMPLES.map(|name| format!("pinhole-{name}")));
     cargo_build(workspace, wasm_targets::ENGINES, &packages)?;
     encode_engines(workspace)?;
     let hostile = module(workspace, wasm_targets::ENGINES, "pinhole_hostile_guest");
@@ -57,12 +57,11 @@ pub(crate) fn build_with_test_guests(workspace: &Workspace) -> Result<()> {
         &workspace.guests().join("hostile.wasm"),
     )?;
 
-    let example = module(workspace, wasm_targets::ENGINES, "pinhole_replicate");
-    encode_module(
-        workspace,
-        &example,
-        &workspace.guests().join("replicate.wasm"),
-    )?;
+    for name in EXAMPLES {
+        let example = module(workspace, wasm_targets::ENGINES, &format!("pinhole_{name}"));
+        let component = workspace.guests().join(name).with_extension("wasm");
+        encode_module(workspace, &example, &component)?;
+    }
 
     // For this target cargo's own linker writes the component.
     let wasip2 = ["pinhole-wasip2-guest".to_owned()];

@@ -12,6 +12,7 @@
 //! | `test`, `bench` | run the tests and benchmarks |
 //! | `clients` | runs official client libraries against the server |
 //! | `web_client` | runs Open WebUI's web client in a browser |
+//! | `sdk` | tests of the SDKs, and the package `pinhole-sdk` |
 //! | `fuzz` | runs the libFuzzer targets |
 //! | `deny` | checks licenses, banned crates and sources |
 //! | `prose` | checks spelling and the word list |
@@ -34,6 +35,7 @@ mod http;
 mod packages;
 mod programs;
 mod prose;
+mod sdk;
 mod server;
 mod steps;
 mod test;
@@ -64,6 +66,8 @@ enum XtaskCommand {
     Run(first_image::Options),
     /// Build everything and run the tests
     Test(test::Options),
+    /// Pack and build the package pinhole-sdk, and run the unit tests of the other SDKs
+    Sdk,
     /// Run official client libraries and an OpenAPI fuzzer against the server
     Clients,
     /// Run Open WebUI's web client in a browser, in front of the server
@@ -102,6 +106,11 @@ fn execute(command: XtaskCommand) -> Result<ExitCode> {
             return first_image::run(&workspace, &options);
         }
         XtaskCommand::Test(options) => return test::run(&workspace, &options),
+        XtaskCommand::Sdk => {
+            wasm_targets::ensure_installed(&workspace, &[wasm_targets::ENGINES])?;
+            authors::install_packages(&workspace)?;
+            sdk::run_tests(&workspace)?;
+        }
         XtaskCommand::Clients => {
             engines::build(&workspace)?;
             programs::build_server(&workspace)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::App;
-use crate::chat::event::{ENGINE, Event, EventTarget};
+use crate::event::{ENGINE, Event, EventTarget};
 use crate::releases::EngineEvent;
 
 /// Administrators who hear of a change.

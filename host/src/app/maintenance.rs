@@ -16,6 +16,7 @@ impl App {
             interval.tick().await;
             self.files.store_spooled().await;
             self.accounts.store_revocations().await;
+            self.active_jobs.store_ends().await;
             self.files.restore_ballast().await;
         }
     }

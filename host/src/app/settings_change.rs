@@ -7,7 +7,7 @@ use pinhole_ground::text::plain;
 use super::App;
 use crate::accounts::Rules;
 use crate::jobs;
-use crate::settings::{Change, SettingKey, setting_keys};
+use crate::settings::{Change, Overlay, SettingKey, setting_keys};
 use crate::store::User;
 
 /// Length of the message of a refused change in bytes; a longer one is cut. It may repeat the request.
@@ -33,8 +33,21 @@ impl App {
         user: &User,
         changes: Vec<Change>,
     ) -> Result<(), ChangeError> {
+        self.change_settings_with(user, |_| Ok(changes)).await
+    }
+
+    /// The same for changes that depend on the settings. No other change comes between.
+    pub(super) async fn change_settings_with(
+        self: &Arc<Self>,
+        user: &User,
+        changes: impl FnOnce(&Overlay) -> Result<Vec<Change>, ChangeError> + Send + 'static,
+    ) -> Result<(), ChangeError> {
         let (app, user) = (self.clone(), user.clone());
-        let task = tokio::spawn(async move { app.apply_changes(&user, changes).await });
+        let task = tokio::spawn(async move {
+            let _lock = app.settings.lock().await;
+            let changes = changes(&app.settings.overlay())?;
+            app.apply_changes(&user, changes).await
+        });
         task.await.map_err(anyhow::Error::from)?
     }
 
@@ -45,17 +58,13 @@ impl App {
         Ok(setting_keys(engines.map(|engine| &engine.description)))
     }
 
+    /// The caller holds the lock of the settings.
     async fn apply_changes(&self, user: &User, changes: Vec<Change>) -> Result<(), ChangeError> {
-        let secrets = changes.iter().filter_map(Change::secret);
-        let secrets: Vec<String> = secrets.map(str::to_owned).collect();
-        let _lock = self.settings.lock().await;
+        let secrets = Secrets::of(&changes);
         let Some(plan) = self.settings.plan(user, changes)? else {
             return Ok(());
         };
-        let refused = |message: String| {
-            let message = without_secrets(&secrets, message);
-            ChangeError::Refused(plain(&message, MAX_REFUSAL_BYTES))
-        };
+        let refused = |message: String| ChangeError::Refused(secrets.redact(message));
         let environment = plan.overlay.environment();
         let rules = Rules::from_environment(environment).map_err(refused)?;
         let snapshot = self.jobs.prepare(environment).await.map_err(refused)?;
@@ -70,10 +79,22 @@ impl App {
     }
 }
 
-/// Replaces each secret by `…`.
-fn without_secrets(secrets: &[String], text: String) -> String {
-    secrets
-        .iter()
-        .filter(|secret| secret.len() >= MIN_SECRET_BYTES)
-        .fold(text, |text, secret| text.replace(secret.as_str(), "…"))
+/// The secrets of changes, which a message may repeat.
+pub(super) struct Secrets(Vec<String>);
+
+impl Secrets {
+    pub(super) fn of(changes: &[Change]) -> Self {
+        let secrets = changes.iter().filter_map(Change::secret);
+        let long = secrets.filter(|secret| secret.len() >= MIN_SECRET_BYTES);
+        Self(long.map(str::to_owned).collect())
+    }
+
+    /// The message as plain text, with `…` in place of each secret.
+    pub(super) fn redact(&self, message: String) -> String {
+        let redacted = self
+            .0
+            .iter()
+            .fold(message, |text, secret| text.replace(secret.as_str(), "…"));
+        plain(&redacted, MAX_REFUSAL_BYTES)
+    }
 }

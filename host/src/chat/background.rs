@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::event::{COMPLETION, MessageEvents};
 use super::message::{content_text, last_user_text, role};
 use super::model::Completion;
 use super::{Chat, MAX_REASON_BYTES, Reply, Turn, status, upstream_work};
+use crate::event::{COMPLETION, MessageEvents};
 use crate::store::FinishedResponse;
 use response_text::{ResponseText, error_message};
 

@@ -1,4 +1,4 @@
-//! The images that a turn may edit: those of the newest messages that contain any.
+//! The images that a turn may edit: those that the request names, else those of the newest messages that contain any.
 
 use pinhole_images::Image;
 
@@ -6,7 +6,7 @@ use super::history::Message;
 use super::{Chat, Turn};
 use crate::files::MAX_SOURCES;
 use crate::files::lookup::{ImageReference, LookupError};
-use crate::jobs::{Error, JobPlan, MAX_SOURCE_BYTES};
+use crate::jobs::{Error, JobPlan, MAX_SOURCE_BYTES, SourceIds};
 
 /// Messages whose images are used.
 const MAX_MESSAGES: usize = 2;
@@ -14,8 +14,13 @@ const MAX_MESSAGES: usize = 2;
 /// The images that a turn may edit.
 #[derive(Debug, Default)]
 pub(super) struct EditSources {
-    /// Newest message first, and in each message's order.
+    /// As the request names them; else newest message first, and in each message's order.
     pub(super) images: Vec<Image>,
+    pub(super) mask: Option<Image>,
+    /// Those that are stored files.
+    pub(super) ids: SourceIds,
+    /// The request says that the turn edits.
+    pub(super) is_edit_required: bool,
     /// The newest message contains images: the user wants these to be edited.
     pub(super) are_of_newest_message: bool,
     /// Why no image can be used, if the newest message contains images.
@@ -25,10 +30,79 @@ pub(super) struct EditSources {
 }
 
 impl EditSources {
-    /// Loads the images, at most as many as the engine accepts. Skips images that cannot be loaded.
+    /// Loads the images that the request names, or those of the conversation.
+    pub(super) async fn load(
+        chat: &Chat,
+        turn: &Turn,
+        plan: &Result<JobPlan, Error>,
+        messages: &[Message<'_>],
+    ) -> Self {
+        let choice = &turn.edit_choice;
+        if choice.forbids_edit() {
+            return Self::default();
+        }
+        let mut sources = if choice.sources.is_empty() {
+            Self::of_conversation(chat, turn, plan, messages).await
+        } else {
+            Self::of_request(chat, turn).await
+        };
+        if !choice.requires_edit() {
+            return sources;
+        }
+        sources.is_edit_required = true;
+        // The edit is what the user wants.
+        sources.are_of_newest_message = true;
+        sources.unused = None;
+        if sources.images.is_empty() && sources.refusal.is_none() {
+            sources.refusal = Some(no_source(plan));
+        }
+        if let Some(mask) = &choice.mask {
+            sources.load_mask(chat, turn, mask).await;
+        }
+        sources
+    }
+
+    /// Loads the images that the request names: all of them, or the edit is refused.
+    async fn of_request(chat: &Chat, turn: &Turn) -> Self {
+        let mut sources = Self::default();
+        for name in &turn.edit_choice.sources {
+            if sources.bytes() > MAX_SOURCE_BYTES {
+                // The job refuses this number of bytes.
+                break;
+            }
+            let reference = ImageReference::parse(name);
+            match reference.load(&chat.files, &turn.user).await {
+                Ok(image) => {
+                    sources.images.push(image);
+                    sources.ids.sources.push(reference.into_file_id());
+                }
+                Err(error) => {
+                    sources.refusal = Some(refusal("image to edit", &error));
+                    break;
+                }
+            }
+        }
+        sources
+    }
+
+    async fn load_mask(&mut self, chat: &Chat, turn: &Turn, name: &str) {
+        let reference = ImageReference::parse(name);
+        match reference.load(&chat.files, &turn.user).await {
+            Ok(mask) => {
+                self.mask = Some(mask);
+                self.ids.mask = reference.into_file_id();
+            }
+            Err(error) => {
+                self.refusal = self.refusal.take().or(Some(refusal("mask", &error)));
+            }
+        }
+    }
+
+    /// Loads the images of the conversation, at most as many as the engine accepts. Skips images that cannot be
+    /// loaded.
     ///
     /// Source: Open WebUI `utils/middleware.py`, `get_images_from_messages`: two messages, newest first.
-    pub(super) async fn load(
+    async fn of_conversation(
         chat: &Chat,
         turn: &Turn,
         plan: &Result<JobPlan, Error>,
@@ -63,9 +137,9 @@ impl EditSources {
                 }
                 let reference = ImageReference::parse(reference);
                 match reference.load(&chat.files, &turn.user).await {
-                    Ok(image) => sources.add(image),
+                    Ok(image) => sources.add(image, reference.into_file_id()),
                     Err(error) => {
-                        let reason = refusal(&error);
+                        let reason = refusal("image to edit", &error);
                         if Some(index) == newest {
                             sources.refusal = Some(reason);
                         }
@@ -85,10 +159,11 @@ impl EditSources {
     }
 
     /// Adds an image once, even if a message contains it as a file and in its content.
-    fn add(&mut self, image: Image) {
+    fn add(&mut self, image: Image, id: Option<String>) {
         let mut known = self.images.iter();
         if !known.any(|known| known.bytes() == image.bytes()) {
             self.images.push(image);
+            self.ids.sources.push(id);
         }
     }
 
@@ -114,10 +189,23 @@ fn max_sources(plan: &Result<JobPlan, Error>) -> usize {
         .min(MAX_SOURCES)
 }
 
-/// The reason for the user. Logs failures of the server.
-fn refusal(error: &LookupError) -> String {
-    if let LookupError::Internal(error) = error {
-        tracing::error!("cannot read an image to edit: {error:#}");
+/// Why an edit that the request wants has no image, for the user.
+fn no_source(plan: &Result<JobPlan, Error>) -> String {
+    match plan {
+        Err(error) => error.to_string(),
+        Ok(plan) if !plan.binding.component.description.abilities.edit => {
+            let name = &plan.binding.name;
+            format!("engine {name} cannot edit images: choose another engine")
+        }
+        Ok(_) => "there is no image to edit: attach one, or name it in image_generation.sources"
+            .to_owned(),
     }
-    format!("the image to edit {error}")
+}
+
+/// The reason for the user. Logs failures of the server.
+fn refusal(what: &str, error: &LookupError) -> String {
+    if let LookupError::Internal(error) = error {
+        tracing::error!("cannot read the {what}: {error:#}");
+    }
+    format!("the {what} {error}")
 }

@@ -10,9 +10,12 @@ use super::edit_sources::EditSources;
 use super::history::is_temporary;
 use super::outcome::{Outcome, TurnImages};
 use super::prompt::Prompt;
-use super::{Chat, Turn, progress};
+use super::{Chat, Turn};
 use crate::files::NoRoom;
-use crate::jobs::{self, CompletedJob, ImageOrigin, JobPlan, JobRequest, Operation};
+use crate::jobs::{
+    self, CompletedJob, ImageOrigin, JobPlan, JobRequest, JobRun, NewJob, NewJobOrigin, Operation,
+    RequestRecord, SourceIds, progress,
+};
 
 /// Time after a stop in which an engine finds out whether its upstream can be stopped.
 const STOP_TIME: Duration = Duration::from_secs(10);
@@ -42,6 +45,20 @@ impl Failure {
     }
 }
 
+/// The job of a turn, before it is checked.
+struct TurnJob {
+    operation: Operation,
+    plan: Result<JobPlan, jobs::Error>,
+    request: JobRequest,
+    edit: Option<Edit>,
+    /// Those images of the edit that are stored files.
+    ids: SourceIds,
+    /// The prompt, if a language model wrote it.
+    written_prompt: Option<String>,
+    /// Added to those of the job.
+    warning: Option<String>,
+}
+
 /// Generates images. The warning is added to those of the job.
 pub(super) async fn generate(
     chat: &Chat,
@@ -49,34 +66,20 @@ pub(super) async fn generate(
     prompt: Prompt,
     warning: Option<String>,
 ) -> Outcome {
-    let context = new_context();
     let written_prompt = prompt.is_written_by_model.then(|| prompt.text.clone());
-    let request = JobRequest {
-        prompt: prompt.text,
-        ..turn.image_options.clone()
-    };
-    let job = async {
-        let plan = turn.plan(Operation::Generate)?;
-        let job = chat.jobs.generate(&plan, request, &context);
-        let completed = turn.upstream_work.wait_for(&plan, &context, job).await;
-        completed.map(|mut completed| {
-            completed.warnings.extend(warning);
-            completed
-        })
-    };
-    let run = run(
-        chat,
-        turn,
-        &context,
-        written_prompt.as_deref(),
-        Box::pin(job),
-    )
-    .await;
-    let images = run.map_err(Failure::for_user)?;
-    Ok(TurnImages {
+    let job = TurnJob {
+        operation: Operation::Generate,
+        plan: turn.plan(Operation::Generate),
+        request: JobRequest {
+            prompt: prompt.text,
+            ..turn.image_options.clone()
+        },
+        edit: None,
+        ids: SourceIds::default(),
         written_prompt,
-        ..images
-    })
+        warning,
+    };
+    run(chat, turn, job).await.map_err(Failure::for_user)
 }
 
 /// Edits images, unless the engine lacks settings for it and a new image will do.
@@ -101,43 +104,36 @@ pub(super) async fn edit(
     {
         return EditResult::NotSetUp(not_set_up(&edit_plan.binding.name));
     }
-    let context = new_context();
-    let request = JobRequest {
-        prompt,
-        ..turn.image_options.clone()
+    let job = TurnJob {
+        operation: Operation::Edit,
+        plan,
+        request: JobRequest {
+            prompt,
+            ..turn.image_options.clone()
+        },
+        edit: Some(Edit {
+            sources: sources.images,
+            mask: sources.mask,
+        }),
+        ids: sources.ids,
+        written_prompt: None,
+        warning: None,
     };
-    let edit = Edit {
-        sources: sources.images,
-        mask: None,
-    };
-    let job = async {
-        let plan = plan?;
-        let job = chat.jobs.edit(&plan, request, edit, &context);
-        turn.upstream_work.wait_for(&plan, &context, job).await
-    };
-    let images = match run(chat, turn, &context, None, Box::pin(job)).await {
-        Ok(images) => images,
+    match run(chat, turn, job).await {
+        Ok(images) => EditResult::Done(Ok(images)),
         Err(Failure::Job(error))
             if let Some(edit_plan) = &replaceable
                 && error.lacks_edit_setup(&edit_plan.binding.component.description) =>
         {
             edit_plan.set_edit_setup_missing(model).await;
-            return EditResult::NotSetUp(not_set_up(&edit_plan.binding.name));
+            EditResult::NotSetUp(not_set_up(&edit_plan.binding.name))
         }
-        Err(failure) => return EditResult::Done(Err(failure.for_user())),
-    };
-    EditResult::Done(Ok(TurnImages {
-        is_edit: true,
-        ..images
-    }))
+        Err(failure) => EditResult::Done(Err(failure.for_user())),
+    }
 }
 
 fn not_set_up(engine: &str) -> String {
     format!("a new image instead of an edit: editing is not set up for {engine}")
-}
-
-fn new_context() -> JobContext {
-    JobContext::new(uuid::Uuid::new_v4().to_string())
 }
 
 /// Why no job is started, for the user.
@@ -150,44 +146,130 @@ fn refusal(error: NoRoom) -> String {
 }
 
 /// Runs a job, emits its progress, and stores its images with the turn's message.
-async fn run(
-    chat: &Chat,
-    turn: &Turn,
-    context: &JobContext,
-    written_prompt: Option<&str>,
-    job: impl Future<Output = Result<CompletedJob, jobs::Error>>,
-) -> Result<TurnImages, Failure> {
+async fn run(chat: &Chat, turn: &Turn, mut job: TurnJob) -> Result<TurnImages, Failure> {
     let room = chat.files.require_room(&turn.user, 0).await;
     room.map_err(|error| Failure::Other(refusal(error)))?;
+    let plan = std::mem::replace(&mut job.plan, Err(jobs::Error::Starting));
+    let plan = plan.map_err(Failure::Job)?;
+    let edit = match job.edit.take() {
+        Some(edit) => Some(chat.jobs.prepare_sources(&plan, edit).await),
+        None => None,
+    };
+    let edit = edit.transpose().map_err(Failure::Job)?;
+    let mut record = None;
+    if turn.records_job {
+        chat.jobs
+            .check(&plan, &job.request, edit.as_ref())
+            .map_err(Failure::Job)?;
+        record = start_record(chat, turn, &plan, &job).await;
+    }
+    let context = match &record {
+        Some(run) => run.context.clone(),
+        None => JobContext::new(uuid::Uuid::new_v4().to_string()),
+    };
     let mut notice = StopNotice {
         chat,
         turn,
         works_on: &context.works_on,
         is_needed: true,
     };
-    let result = progress::follow(&turn.events(&chat.events), context, job).await;
+    let call = chat.jobs.run(&plan, job.request.clone(), edit, &context);
+    let call = Box::pin(turn.upstream_work.wait_for(&plan, &context, call));
+    let result = match &mut record {
+        Some(run) => run.follow(call).await,
+        None => Some(progress::follow(&turn.events(&chat.events), &context, call).await),
+    };
+    let Some(result) = result else {
+        if let Some(run) = record {
+            run.cancel().await;
+        }
+        return Err(Failure::Other(stopped(turn)));
+    };
     notice.is_needed = false;
-    let completed = result.map_err(Failure::Job)?;
+    match result {
+        Ok(completed) => save(chat, turn, record, completed, job).await,
+        Err(error) => {
+            if let Some(run) = record {
+                run.fail(&error).await;
+            }
+            Err(Failure::Job(error))
+        }
+    }
+}
+
+/// Adds the row of a job. `None` if there is no such row; the job runs anyway.
+async fn start_record(chat: &Chat, turn: &Turn, plan: &JobPlan, job: &TurnJob) -> Option<JobRun> {
+    let chat_id = turn.chat_id.as_deref();
+    let record = RequestRecord::new(&job.request, turn.engine.as_deref(), job.ids.clone());
+    let new = NewJob {
+        user: &turn.user,
+        origin: NewJobOrigin::Chat {
+            chat_id,
+            message_id: &turn.message_id,
+        },
+        plan,
+        operation: job.operation,
+        // The texts of a temporary chat are not stored.
+        request: match chat_id {
+            Some(id) if is_temporary(id) => None,
+            _ => record.to_json().ok(),
+        },
+        idempotency: None,
+    };
+    let added = chat.active_jobs.add(new).await;
+    added
+        .inspect_err(|error| tracing::error!("cannot record the job of a chat: {error}"))
+        .ok()
+}
+
+/// Stores the images of a job with the turn's message.
+async fn save(
+    chat: &Chat,
+    turn: &Turn,
+    record: Option<JobRun>,
+    mut completed: CompletedJob,
+    job: TurnJob,
+) -> Result<TurnImages, Failure> {
+    completed.warnings.extend(job.warning);
     let origin = ImageOrigin {
         chat_id: turn.chat_id.as_deref(),
         message_id: &turn.message_id,
-        prompt: written_prompt,
+        prompt: job.written_prompt.as_deref(),
     };
-    let files = completed
+    let saved = completed
         .save(&chat.files, &chat.store, &turn.user, Some(origin))
-        .await
-        .map_err(|error| {
-            let id = &context.job;
+        .await;
+    let files = match saved {
+        Ok(files) => files,
+        Err(error) => {
+            let id = &completed.job;
             tracing::error!(job = id, "cannot store the images of job {id}: {error:#}");
-            Failure::Other("the image could not be stored".to_owned())
-        })?;
+            if let Some(run) = record {
+                run.fail_to_store().await;
+            }
+            return Err(Failure::Other("the image could not be stored".to_owned()));
+        }
+    };
+    if let Some(run) = record {
+        run.finish(&completed, &files).await;
+    }
     Ok(TurnImages {
         files,
-        is_edit: false,
-        written_prompt: None,
+        is_edit: job.operation == Operation::Edit,
+        written_prompt: job.written_prompt,
         revised_prompt: completed.revised_prompt,
         warnings: completed.warnings,
+        seeds: completed.image_details.iter().map(|it| it.seed).collect(),
+        cost: completed.cost,
     })
+}
+
+/// What the user of a turn reads whose image was stopped, but not its text.
+fn stopped(turn: &Turn) -> String {
+    if turn.upstream_work.may_continue() {
+        return "it was stopped; the upstream may still finish it, and charge for it".to_owned();
+    }
+    "it was stopped".to_owned()
 }
 
 /// Reports to the user of a turn that is stopped before its image arrived if the upstream works on.

@@ -36,6 +36,9 @@ pub(super) async fn is_edit(
     if !sources.request_edit() {
         return false;
     }
+    if sources.is_edit_required {
+        return true;
+    }
     let settings = &turn.snapshot.settings;
     match (settings.edit.intent, model) {
         // If generating is disabled, only an edit is possible.

@@ -1,6 +1,7 @@
 //! The outcome of a turn's image, and the texts that report it.
 
 use pinhole_ground::guard::Guard;
+use pinhole_sandbox::contract::Cost;
 use serde_json::Value;
 
 use crate::files::link::FileLinks;
@@ -20,6 +21,10 @@ pub(super) struct TurnImages {
     pub(super) revised_prompt: Option<String>,
     /// In what the images differ from the request.
     pub(super) warnings: Vec<String>,
+    /// One for each image: what makes it again, if the engine knows it.
+    pub(super) seeds: Vec<Option<u64>>,
+    /// What the upstream charges, if it says so.
+    pub(super) cost: Option<Cost>,
 }
 
 impl TurnImages {
@@ -123,6 +128,8 @@ mod tests {
             written_prompt: None,
             revised_prompt: None,
             warnings: warnings.iter().map(|it| (*it).to_owned()).collect(),
+            seeds: Vec::new(),
+            cost: None,
         }
     }
 

@@ -3,19 +3,20 @@
 use pinhole_ground::text::plain;
 use serde_json::{Map, Value, json};
 
-use super::event::MessageEvents;
 use super::history::is_temporary;
 use super::outcome::{Outcome, TurnImages};
 use super::{Chat, MAX_REASON_BYTES, Turn};
+use crate::event::MessageEvents;
 use crate::files::file_entry;
+use crate::jobs::cost_json;
 
 /// The status events of a turn.
 ///
 /// Source: Open WebUI `utils/middleware.py`, the image generation handler: three status texts, then
 /// `files`. Temporary chats do not receive the first one. A failure also has `error` and `reason`, and
 /// the last status `prompt` if a language model wrote the prompt, `revised_prompt` if the upstream
-/// rewrote it, and `warnings` if the images differ from the request. A status with the warnings as its text
-/// follows.
+/// rewrote it, `warnings` if the images differ from the request, and `seeds` and `cost` if the engine knows
+/// them. A status with the warnings as its text follows.
 pub(super) struct StatusReport<'a> {
     chat: &'a Chat,
     turn: &'a Turn,
@@ -102,6 +103,12 @@ fn created_status(images: &TurnImages) -> Value {
     add("revised_prompt", &images.revised_prompt);
     if !images.warnings.is_empty() {
         status.insert("warnings".to_owned(), images.warnings.clone().into());
+    }
+    if images.seeds.iter().any(Option::is_some) {
+        status.insert("seeds".to_owned(), images.seeds.clone().into());
+    }
+    if let Some(cost) = &images.cost {
+        status.insert("cost".to_owned(), cost_json(cost));
     }
     status.into()
 }

@@ -8,8 +8,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::event::MessageEvents;
 use super::{Chat, Turn, background};
+use crate::event::MessageEvents;
 
 /// Tasks of one user.
 pub const MAX_TASKS: usize = 20;

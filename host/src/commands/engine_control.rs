@@ -1,6 +1,8 @@
 //! The engines that a command inspects and changes: those of the running server, or without one those of the data
 //! directory.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,11 +12,19 @@ use pinhole::control::CommandLine;
 use pinhole::releases::{
     EngineDetails, EngineList, EngineStatus, HistoryEntry, Install, InstallReport, ReleaseError,
 };
+use pinhole_ground::waiting::Reports;
+use pinhole_sandbox::PROGRESS_TARGET;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::control_client::{CommandError, ControlClient, NOTHING, Payload, engine_path};
 use super::{CommandEngines, FAILED, MissingData, WRONG_USE};
+
+/// Lines while a running server installs a component.
+const INSTALL_REPORTS: Reports = Reports {
+    first: Duration::from_secs(2),
+    interval: Duration::from_secs(5),
+};
 
 /// The engines of the running server, or of a data directory without one.
 pub(crate) enum EngineControl {
@@ -164,7 +174,8 @@ impl EngineControl {
                     path.push_str(&format!("&probe={prompt}"));
                 }
                 let payload: Payload<'_, ()> = Payload::Component(install.bytes);
-                server.send(Method::POST, &path, payload).await
+                let installed = server.send(Method::POST, &path, payload);
+                INSTALL_REPORTS.until_done(installed, report_install).await
             }
             Self::Directory(directory) => {
                 if install.probe.is_some() {
@@ -285,6 +296,15 @@ async fn change_in_directory(
         }
     }
     Ok(())
+}
+
+/// Shows a person that the server works on the component.
+fn report_install(elapsed: Duration) {
+    let secs = elapsed.as_secs();
+    tracing::info!(
+        target: PROGRESS_TARGET,
+        "the server checks and compiles the component: {secs} s so far; it serves its other engines meanwhile"
+    );
 }
 
 /// Who changes an engine, in its history.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use cap_std::fs::Dir;
 use clap::Args;
 use pinhole::config::Config;
-use pinhole::conformance_host::failure;
+use pinhole::conformance_host::{failure, job_images};
 use pinhole::jobs::{Binding, CompletedJob, Error, JobRequest};
 use pinhole_conformance::{CASE_FILE, RecordedJob, RecordedOutcome, WrittenCase, write_case};
 use pinhole_egress::Redactor;
@@ -164,10 +164,7 @@ fn about(prompt: &str, result: &Result<CompletedJob, Error>) -> String {
 
 fn outcome(result: Result<CompletedJob, Error>) -> RecordedOutcome {
     match result {
-        Ok(completed) => RecordedOutcome::Images {
-            images: completed.images,
-            revised_prompt: completed.revised_prompt,
-        },
+        Ok(completed) => RecordedOutcome::Images(job_images(completed)),
         Err(error) => RecordedOutcome::Failed(failure(&error)),
     }
 }

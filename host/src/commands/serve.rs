@@ -80,6 +80,7 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
         );
     }
     tokio::spawn(app.clone().maintain());
+    tokio::spawn(app.active_jobs.clone().clean_up_hourly());
     tokio::spawn(app.clone().announce_engine_changes());
     tokio::spawn(reload_at_hangups(hangups, config.clone(), app.clone()));
     tokio::spawn(app.store.clone().index_texts());
@@ -142,6 +143,7 @@ async fn run(
     let mut serving = std::pin::pin!(web::serve(listener, app.clone(), shutdown.clone()));
     let timeout = async {
         reason = stopped.await;
+        app.active_jobs.start_shutdown();
         shutdown.cancel();
         // Clients do not close their event streams.
         tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
@@ -160,6 +162,8 @@ async fn run(
         }
     };
     tokio::join!(app.jobs.shut_down(), responses);
+    let stored = app.active_jobs.wait_for_end();
+    tokio::time::timeout(RESPONSE_TIMEOUT, stored).await.ok();
     reason
 }
 

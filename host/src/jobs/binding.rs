@@ -127,10 +127,37 @@ impl Binding {
         self.generate_defaults.size.as_deref()
     }
 
+    /// The steps of jobs that request none, if a setting does.
+    #[must_use]
+    pub fn default_steps(&self) -> Option<u32> {
+        self.generate_defaults.steps
+    }
+
+    /// The model of edits that name none, if a setting does.
+    #[must_use]
+    pub fn default_edit_model(&self) -> Option<&str> {
+        self.edit_defaults.model.as_deref()
+    }
+
+    /// The size of edits that name none, if a setting does: `WxH` or `auto`.
+    #[must_use]
+    pub fn default_edit_size(&self) -> Option<&str> {
+        self.edit_defaults.size.as_deref()
+    }
+
     /// Why it cannot generate with its settings, for the operator. `None` if it can.
     #[must_use]
     pub fn unready_reason(&self) -> Option<String> {
-        let settings = match self.generate_settings() {
+        self.reason_of(self.generate_settings())
+    }
+
+    /// Why it cannot edit with its settings, for the operator. `None` if it can.
+    pub(super) fn unready_edit_reason(&self) -> Option<String> {
+        self.reason_of(self.edit_settings())
+    }
+
+    fn reason_of(&self, settings: Result<&ResolvedSettings, Error>) -> Option<String> {
+        let settings = match settings {
             Ok(settings) => settings,
             Err(error) => return Some(error.to_string()),
         };

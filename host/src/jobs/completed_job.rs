@@ -16,6 +16,7 @@ pub struct CompletedJob {
     /// The binding that was used.
     pub binding: String,
     pub engine: String,
+    pub engine_version: String,
     /// The digest of the engine's component.
     pub digest: String,
     /// In the engine's order; at least one.

@@ -192,6 +192,45 @@ impl Error {
         }
     }
 
+    /// The upstream's code if it has one, else the name of the kind. For programs.
+    #[must_use]
+    pub fn code(&self) -> String {
+        if let Self::Engine { source, .. } = self
+            && let EngineError::Engine { error, .. } = source.as_ref()
+            && let Some(code) = &error.code
+        {
+            return code.clone();
+        }
+        self.kind().name().to_owned()
+    }
+
+    /// What a user can do. `None` if the message says it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        if matches!(
+            self,
+            Self::Engine {
+                may_be_charged: true,
+                ..
+            }
+        ) {
+            return Some(
+                "the upstream may have generated the image, and may charge for it: look there before you repeat the job",
+            );
+        }
+        match self.kind() {
+            ErrorKind::OutOfMemory => Some("request a smaller size, or fewer images"),
+            ErrorKind::Blocked => Some("change the prompt or the image"),
+            ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Timeout => {
+                Some("retry later, or use another engine")
+            }
+            ErrorKind::Quota | ErrorKind::Unauthorized | ErrorKind::Forbidden => {
+                Some("use another engine, or ask the operator to check this one")
+            }
+            _ => None,
+        }
+    }
+
     /// One line with everything that an operator needs, including hosts, ports and variables.
     #[must_use]
     pub fn for_operator(&self) -> String {

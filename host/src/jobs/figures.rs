@@ -1,15 +1,17 @@
 //! Figures of each version of an engine: what its jobs did in the last 24 hours.
 //!
 //! An attempt of a job is counted when it ends, by the digest of the component that it ran: outcome, time, CPU time,
-//! memory and requests. Counts are held for each minute, and the rest for each ten minutes.
+//! memory and requests. Counts are held for each minute, and the rest for each minute of the last hour and for each ten
+//! minutes.
 //!
-//! A version that is always busy takes about 220 KiB, and at most [`MAX_VERSION_BYTES`] if it uses all upstreams that a
+//! A version that is always busy takes about 240 KiB, and at most [`MAX_VERSION_BYTES`] if it uses all upstreams that a
 //! component can declare and its times spread from a millisecond to an hour. There are at most [`MAX_VERSIONS`], so
-//! all figures are below 24 MiB. A version with a job an hour takes 10 KiB.
+//! all figures are below 32 MiB. A version with a job an hour takes 10 KiB.
 
 mod counts;
 mod histogram;
 mod period;
+mod series;
 mod version;
 mod version_figures;
 
@@ -25,15 +27,17 @@ use tokio::time::Instant;
 
 use super::outcome::Outcome;
 use period::FinishedAttempt;
+use series::Periods;
 use version::{ReadingTime, Version};
 
 pub use counts::Counts;
+pub use series::{Series, SeriesPoint, SeriesRange};
 pub use version_figures::{MinuteFigures, UpstreamFigures, VersionFigures};
 
 /// Versions that are held. A further one replaces the one whose last job ended first.
 pub const MAX_VERSIONS: usize = 64;
 /// Memory of the figures of one version, in bytes.
-pub const MAX_VERSION_BYTES: usize = 384 << 10;
+pub const MAX_VERSION_BYTES: usize = 512 << 10;
 
 /// Figures of all versions.
 #[derive(Debug)]
@@ -77,6 +81,21 @@ impl Figures {
         let minutes = range.as_secs().div_ceil(60);
         let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
         Some(self.find(digest)?.figures(digest, self.now(), minutes))
+    }
+
+    /// The figures of these versions together over time. They are of one server's life: it is empty after a start.
+    #[must_use]
+    pub fn series<'a>(
+        &self,
+        digests: impl IntoIterator<Item = &'a str>,
+        range: SeriesRange,
+    ) -> Series {
+        let now = self.now();
+        let mut periods = Periods::default();
+        for version in digests.into_iter().filter_map(|digest| self.find(digest)) {
+            version.add_periods(range, now, &mut periods);
+        }
+        periods.into_series(range, now)
     }
 
     /// The jobs of a version that ended since then, from the start of that minute on.
@@ -191,6 +210,29 @@ mod tests {
         let later = figures.started + DAY;
         assert_eq!(figures.counts("6030", later), Counts::default());
         assert_eq!(figures.counts("other", figures.started), Counts::default());
+    }
+
+    #[test]
+    fn series_has_the_jobs_of_all_versions() {
+        let figures = Figures::default();
+        for digest in ["6030", "6030", "7041"] {
+            start(&figures, digest).finish(Outcome::Ok);
+        }
+        start(&figures, "7041").finish(Outcome::Crash);
+        for (range, interval_secs) in [(SeriesRange::Hour, 60), (SeriesRange::Day, 600)] {
+            let both = figures.series(["6030", "7041", "unknown"], range);
+            let [point] = both.points.as_slice() else {
+                panic!("{both:?}");
+            };
+            assert_eq!((point.jobs, point.failed), (4, 1));
+            assert_eq!(
+                (both.interval_secs, both.since_ms),
+                (interval_secs, point.at_ms)
+            );
+            assert_eq!(figures.series(["6030"], range).points[0].jobs, 2);
+        }
+        let unknown = figures.series(["unknown"], SeriesRange::Hour);
+        assert_eq!(unknown.points, []);
     }
 
     #[test]

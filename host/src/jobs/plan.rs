@@ -111,6 +111,11 @@ impl JobPlan {
         }
     }
 
+    /// True if other bindings are tried after this failure.
+    pub(super) fn may_fall_back(&self, error: &Error) -> bool {
+        !self.is_named && error.allows_fallback()
+    }
+
     /// The bindings to try if the first one is unavailable, in order.
     pub(super) fn fallbacks(&self) -> impl Iterator<Item = &Arc<Binding>> {
         self.snapshot

@@ -8,21 +8,23 @@ use pinhole_ground::guard::Guard;
 use pinhole_ground::rate_limit::RateLimit;
 use pinhole_sandbox::contract::{Explanation, Model, Placement};
 use pinhole_sandbox::grant;
-use pinhole_sandbox::{Call, EngineReport, JobContext, Limits, ResolvedSettings};
+use pinhole_sandbox::{
+    Call, EngineReport, Error as EngineError, JobContext, Limits, ResolvedSettings,
+};
 use tokio::time::Instant;
 
 use super::Jobs;
 use super::binding::Binding;
 use super::error::Error;
-use super::plan::JobPlan;
+use super::plan::{JobPlan, Operation};
 use super::snapshot::Snapshot;
 
 /// Time that such a call may take.
-const MAX_QUERY_TIME: Duration = Duration::from_secs(60);
+pub const MAX_QUERY_TIME: Duration = Duration::from_secs(60);
 /// Lists of models that one user may request in a minute. A front end may do so for all its users.
 const MAX_MODEL_LISTS_PER_MINUTE: u32 = 300;
 /// Verifications of engines that one administrator may request in a minute. Each is a request to an upstream.
-const MAX_VERIFICATIONS_PER_MINUTE: u32 = 30;
+pub const MAX_VERIFICATIONS_PER_MINUTE: u32 = 30;
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Jobs {
@@ -66,10 +68,9 @@ impl Jobs {
         let settings = binding.generate_settings()?;
         binding.require_upstream(settings)?;
         let snapshot = self.snapshot();
-        self.query(&snapshot, binding, settings, &query_context())
-            .models()
-            .await
-            .map_err(|error| Error::engine(&binding.name, &binding.component, settings, error))
+        let query = Query::new(&snapshot, binding);
+        let models = self.call(&query, settings).models().await;
+        models.map_err(|error| query.error(settings, error))
     }
 
     /// Checks whether the binding's settings are valid and its upstream accepts the credentials: for
@@ -84,29 +85,46 @@ impl Jobs {
         snapshot: &Snapshot,
         binding: &Binding,
     ) -> Result<EngineReport, Error> {
-        let (generate, edit) = (binding.generate_settings()?, binding.edit_settings()?);
-        binding.require_upstream(generate)?;
-        for settings in [generate, edit] {
-            if let Some(problem) = &settings.problem {
-                let source = problem.clone().into();
-                return Err(Error::engine(
-                    &binding.name,
-                    &binding.component,
-                    settings,
-                    source,
-                ));
-            }
+        let query = Query::new(snapshot, binding);
+        self.verify_operation(&query, None).await
+    }
+
+    /// Checks the same for one operation only, or for both.
+    pub(super) async fn verify_operation(
+        &self,
+        query: &Query<'_>,
+        operation: Option<Operation>,
+    ) -> Result<EngineReport, Error> {
+        let binding = query.binding;
+        let all = match operation {
+            None => vec![binding.generate_settings()?, binding.edit_settings()?],
+            Some(Operation::Generate) => vec![binding.generate_settings()?],
+            Some(Operation::Edit) => vec![binding.edit_settings()?],
+        };
+        if let Some(first) = all.first() {
+            binding.require_upstream(first)?;
+        }
+        for settings in &all {
+            query.refuse_problem(settings)?;
         }
         let description = &binding.component.description;
-        let has_same_connections = edit
-            .settings
-            .has_same_connections(&generate.settings, description);
-        if has_same_connections {
+        let (generate, edit) = match all.as_slice() {
+            [generate, edit]
+                if !edit
+                    .settings
+                    .has_same_connections(&generate.settings, description) =>
+            {
+                (Some(generate), edit)
+            }
             // The settings for editing are those for generating, with some more.
-            return self.verify_settings(snapshot, binding, edit).await;
-        }
-        let generating = self.verify_settings(snapshot, binding, generate).await?;
-        let editing = self.verify_settings(snapshot, binding, edit).await?;
+            [.., last] => (None, last),
+            [] => return Ok(EngineReport::default()),
+        };
+        let Some(generate) = generate else {
+            return self.verify_settings(query, edit).await;
+        };
+        let generating = self.verify_settings(query, generate).await?;
+        let editing = self.verify_settings(query, edit).await?;
         Ok(EngineReport {
             server: match (generating.server, editing.server) {
                 (Some(server), Some(other)) if server != other => {
@@ -128,8 +146,9 @@ impl Jobs {
         let settings = self
             .settings_at(binding, url, key)
             .map_err(|why| Error::invalid("url", why))?;
-        self.verify_settings(&self.snapshot(), binding, &settings)
-            .await
+        let snapshot = self.snapshot();
+        let query = Query::new(&snapshot, binding);
+        self.verify_settings(&query, &settings).await
     }
 
     fn settings_at(
@@ -157,36 +176,48 @@ impl Jobs {
 
     async fn verify_settings(
         &self,
-        snapshot: &Snapshot,
-        binding: &Binding,
+        query: &Query<'_>,
         settings: &ResolvedSettings,
     ) -> Result<EngineReport, Error> {
         let verification = self
-            .query(snapshot, binding, settings, &query_context())
+            .call(query, settings)
             .verify()
             .await
-            .map_err(|error| Error::engine(&binding.name, &binding.component, settings, error))?;
-        let explanation = self.explain_settings(snapshot, binding, settings).await?;
+            .map_err(|error| query.error(settings, error))?;
+        let explanation = self.explain_settings(query, settings).await?;
         Ok(EngineReport::new(verification, explanation))
     }
 
     /// What the binding's settings mean: where the values of a job go, and what the settings do not do.
     pub async fn explain(&self, binding: &Binding) -> Result<Explanation, Error> {
-        let settings = binding.edit_settings()?;
-        self.explain_settings(&self.snapshot(), binding, settings)
+        self.explain_in(&self.snapshot(), binding, Operation::Edit)
             .await
+    }
+
+    /// The same for a binding of a snapshot that need not be current. The settings for editing are those for
+    /// generating, with some more.
+    pub async fn explain_in(
+        &self,
+        snapshot: &Snapshot,
+        binding: &Binding,
+        operation: Operation,
+    ) -> Result<Explanation, Error> {
+        let settings = match operation {
+            Operation::Generate => binding.generate_settings()?,
+            Operation::Edit => binding.edit_settings()?,
+        };
+        let query = Query::new(snapshot, binding);
+        query.refuse_problem(settings)?;
+        self.explain_settings(&query, settings).await
     }
 
     async fn explain_settings(
         &self,
-        snapshot: &Snapshot,
-        binding: &Binding,
+        query: &Query<'_>,
         settings: &ResolvedSettings,
     ) -> Result<Explanation, Error> {
-        self.query(snapshot, binding, settings, &query_context())
-            .explain()
-            .await
-            .map_err(|error| Error::engine(&binding.name, &binding.component, settings, error))
+        let explained = self.call(query, settings).explain().await;
+        explained.map_err(|error| query.error(settings, error))
     }
 
     /// Whether the engine lacks settings for an edit that the plan carries out, for a request with this model.
@@ -212,26 +243,57 @@ impl Jobs {
             return false;
         }
         // If it fails, the edit reports the reason.
-        let explained = self
-            .explain_settings(&self.snapshot(), binding, settings)
-            .await;
+        let snapshot = self.snapshot();
+        let query = Query::new(&snapshot, binding);
+        let explained = self.explain_settings(&query, settings).await;
         let rows = explained.map(|it| it.rows).unwrap_or_default();
         let is_of_edit = |row: &Placement| documents.contains(&row.setting.as_str());
         !rows.is_empty() && !rows.iter().any(is_of_edit)
     }
 
-    fn query<'a>(
-        &self,
-        snapshot: &'a Snapshot,
-        binding: &'a Binding,
-        settings: &'a ResolvedSettings,
-        context: &'a JobContext,
-    ) -> Call<'a> {
-        let limits = Limits::job(self.timeout.min(MAX_QUERY_TIME));
-        snapshot
+    /// The time limit of one call.
+    pub(super) fn query_time(&self) -> Duration {
+        self.timeout.min(MAX_QUERY_TIME)
+    }
+
+    fn call<'a>(&self, query: &'a Query<'_>, settings: &'a ResolvedSettings) -> Call<'a> {
+        let binding = query.binding;
+        let limits = Limits::job(self.query_time());
+        query
+            .snapshot
             .engines
-            .call(&binding.component, settings, context, limits)
+            .call(&binding.component, settings, &query.context, limits)
             .in_group(binding.concurrency.queries())
+    }
+}
+
+/// Calls of a binding that produce no image.
+pub(super) struct Query<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) binding: &'a Binding,
+    pub(super) context: JobContext,
+}
+
+impl<'a> Query<'a> {
+    pub(super) fn new(snapshot: &'a Snapshot, binding: &'a Binding) -> Self {
+        Self {
+            snapshot,
+            binding,
+            context: JobContext::new("query".to_owned()),
+        }
+    }
+
+    /// Fails if the engine itself refuses these settings.
+    fn refuse_problem(&self, settings: &ResolvedSettings) -> Result<(), Error> {
+        match &settings.problem {
+            Some(problem) => Err(self.error(settings, problem.clone().into())),
+            None => Ok(()),
+        }
+    }
+
+    fn error(&self, settings: &ResolvedSettings, source: EngineError) -> Error {
+        let binding = self.binding;
+        Error::engine(&binding.name, &binding.component, settings, source)
     }
 }
 
@@ -262,8 +324,4 @@ impl UserRate {
             _ => Ok(()),
         }
     }
-}
-
-fn query_context() -> JobContext {
-    JobContext::new("query".to_owned())
 }

@@ -1,5 +1,7 @@
 //! Snapshots of the settings and the bindings that follow from them.
 
+mod choice;
+mod problems;
 mod uses;
 mod versions;
 
@@ -9,26 +11,23 @@ use std::sync::Arc;
 use pinhole_egress::Egress;
 use pinhole_ground::environment::Environment;
 use pinhole_ground::guard::Guard;
-use pinhole_ground::text::plain;
 use pinhole_sandbox::Engines;
 
 use super::binding::{Binding, BindingContext, parse_bindings};
 use super::error::Error;
-use super::model_alias::{ALIASES, ModelAlias, parse_aliases};
+use super::model_alias::{ModelAlias, parse_aliases};
 use super::plan::Operation;
 use super::requester::Requester;
 use super::size::parse_size;
-use crate::settings::{ChoiceReason, ConfiguredEngines, EDIT_ENGINE, ENGINE, Settings};
+use crate::settings::{ChoiceReason, ConfiguredEngines, Settings};
 use crate::store::{Store, User};
 
+pub use choice::{Candidate, Resolution};
+
 /// The variable that lists the bindings to fall back to, in order.
-const FALLBACKS: &str = "PINHOLE_FALLBACKS";
+pub const FALLBACKS: &str = "PINHOLE_FALLBACKS";
 /// Bindings in that list.
 pub const MAX_FALLBACKS: usize = 16;
-/// Edits of a name with which it is still taken for that of an engine.
-const MAX_EDITS: usize = 2;
-/// Length of an unknown name in a message, in bytes.
-const MAX_NAME_BYTES: usize = 100;
 
 /// A binding with the other version of its engine, during a rollout.
 pub(super) struct SecondaryBinding {
@@ -244,35 +243,6 @@ impl Snapshot {
         })
     }
 
-    /// The binding of this name. Without a name: the one for the chat's model, or else for one of the
-    /// requester's groups, or else the default. Considers only bindings that the requester may use.
-    pub(super) fn choose(
-        &self,
-        name: Option<&str>,
-        requester: &Requester,
-        default: &str,
-    ) -> Result<&Arc<Binding>, Error> {
-        if let Some(name) = name {
-            return self
-                .usable(requester)
-                .find(|binding| binding.name == name)
-                .ok_or_else(|| self.unknown_engine(name, requester));
-        }
-        let is_for_model = |binding: &&Arc<Binding>| {
-            let model = requester.chat_model.as_ref();
-            model.is_some_and(|model| binding.spec.chat_models.contains(model))
-        };
-        let is_for_group = |binding: &&Arc<Binding>| {
-            let mut groups = binding.spec.preferred_by.iter();
-            groups.any(|group| requester.groups.contains(group))
-        };
-        self.usable(requester)
-            .find(is_for_model)
-            .or_else(|| self.usable(requester).find(is_for_group))
-            .or_else(|| self.usable(requester).find(|it| it.name == default))
-            .ok_or_else(|| self.unknown_engine(default, requester))
-    }
-
     fn usable(&self, requester: &Requester) -> impl Iterator<Item = &Arc<Binding>> {
         self.bindings().filter(|it| may_use(it, requester))
     }
@@ -283,127 +253,6 @@ impl Snapshot {
             .iter()
             .filter_map(|name| self.bindings.get(name))
             .filter(|binding| may_use(binding, requester))
-    }
-
-    fn unknown_engine(&self, name: &str, requester: &Requester) -> Error {
-        let usable: Vec<_> = self.usable(requester).map(|it| it.name.as_str()).collect();
-        let message = match self.unavailable.get(name) {
-            Some(why) => format!("engine {name} {why}"),
-            None if usable.is_empty() => {
-                format!("unknown engine {name}: no engine is available")
-            }
-            None => format!("unknown engine {name}: use one of {}", usable.join(", ")),
-        };
-        Error::invalid("engine", message)
-    }
-
-    /// Fails if the settings select an engine that does not exist, or if a binding has a problem, unless
-    /// that was so before.
-    pub fn refuse_new_problems(&self, previous: &Self) -> Result<(), String> {
-        let previous_problems = previous.problems();
-        for (name, problems) in self.problems() {
-            let known = previous_problems.get(&name);
-            let is_new = |problem: &String| !known.is_some_and(|known| known.contains(problem));
-            if let Some(problem) = problems.into_iter().find(is_new) {
-                return Err(problem);
-            }
-        }
-        for (name, alias) in self.unknown_aliases() {
-            let was_unknown =
-                previous.alias(name) == Some(alias) && previous.binding(&alias.binding).is_none();
-            if !was_unknown {
-                return Err(self.unknown_alias(name, alias));
-            }
-        }
-        let (settings, before) = (&self.settings, &previous.settings);
-        for (variable, name, name_before) in [
-            (ENGINE, &settings.engine, &before.engine),
-            (EDIT_ENGINE, &settings.edit.engine, &before.edit.engine),
-        ] {
-            let was_unknown = name == name_before && previous.binding(name).is_none();
-            if self.binding(name).is_none() && !was_unknown {
-                return Err(self.unknown_name(variable, name));
-            }
-        }
-        for name in self.unknown_fallbacks() {
-            if !previous.fallbacks.contains(name) {
-                return Err(self.unknown_name(FALLBACKS, name));
-            }
-        }
-        Ok(())
-    }
-
-    fn unknown_aliases(&self) -> impl Iterator<Item = (&String, &ModelAlias)> {
-        let aliases = self.aliases.iter();
-        aliases.filter(|(_, alias)| self.binding(&alias.binding).is_none())
-    }
-
-    /// Why an alias cannot be used.
-    fn unknown_alias(&self, name: &str, alias: &ModelAlias) -> String {
-        self.unknown_name(&format!("{ALIASES} ({name})"), &alias.binding)
-    }
-
-    /// The settings that name an engine that does not exist: a sentence for each.
-    #[must_use]
-    pub fn unknown_names(&self) -> Vec<String> {
-        let (settings, edit) = (&self.settings, &self.settings.edit);
-        let mut named = Vec::new();
-        if settings.enabled {
-            named.push((ENGINE, &settings.engine));
-        }
-        if edit.enabled && edit.engine != settings.engine {
-            named.push((EDIT_ENGINE, &edit.engine));
-        }
-        named.extend(self.unknown_fallbacks().map(|name| (FALLBACKS, name)));
-        let aliases = self.unknown_aliases();
-        named
-            .into_iter()
-            .filter(|(_, name)| self.binding(name).is_none())
-            .map(|(variable, name)| self.unknown_name(variable, name))
-            .chain(aliases.map(|(name, alias)| self.unknown_alias(name, alias)))
-            .collect()
-    }
-
-    fn unknown_fallbacks(&self) -> impl Iterator<Item = &String> {
-        let names = self.fallbacks.iter();
-        names.filter(|name| !self.bindings.contains_key(*name))
-    }
-
-    fn unknown_name(&self, variable: &str, name: &str) -> String {
-        if let Some(why) = self.unavailable.get(name) {
-            return format!("{variable} names engine {name}, which {why}");
-        }
-        let names = || self.bindings.keys();
-        let shown = plain(name, MAX_NAME_BYTES);
-        let nearest = names()
-            .map(|it| (strsim::osa_distance(name, it), it))
-            .filter(|(edits, _)| *edits <= MAX_EDITS)
-            .min();
-        let remedy = match nearest {
-            Some((_, nearest)) => format!("did you mean {nearest}?"),
-            None => {
-                let names: Vec<_> = names().map(String::as_str).collect();
-                format!("use one of {}", names.join(", "))
-            }
-        };
-        format!("{variable} is {shown:?}, which is not an engine: {remedy}")
-    }
-
-    /// For each binding that has any: the problems of its settings, for the operator. During a rollout, those of both
-    /// versions.
-    fn problems(&self) -> BTreeMap<String, Vec<String>> {
-        let problems = self.bindings.keys().map(|name| {
-            let versions = self.versions(name).into_iter();
-            (name.clone(), versions.flat_map(Binding::problems).collect())
-        });
-        let unavailable = self
-            .unavailable
-            .iter()
-            .map(|(name, why)| (name.clone(), vec![format!("engine {name} {why}")]));
-        problems
-            .chain(unavailable)
-            .filter(|(_, problems)| !problems.is_empty())
-            .collect()
     }
 }
 

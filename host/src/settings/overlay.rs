@@ -129,6 +129,25 @@ impl Overlay {
         }
     }
 
+    /// The environment variable whose value applies: one of the setting's, or one that it shares with others.
+    #[must_use]
+    pub fn variable_in_use(&self, key: &SettingKey) -> Option<&str> {
+        if self.origin(key) == SettingOrigin::Store {
+            return None;
+        }
+        let is_set = |name: &&String| self.environment.get(name).is_some();
+        let is_shared = |name: &&String| self.environment.for_engine(name).is_some();
+        let own = key.variables.iter().find(is_set);
+        let found = own.or_else(|| {
+            let empty = |name: &&String| key.may_be_empty && self.environment.raw(name).is_some();
+            let mut variables = key.variables.iter();
+            variables
+                .find(empty)
+                .or_else(|| key.shared_variables.iter().find(is_shared))
+        });
+        found.map(String::as_str)
+    }
+
     /// True if the database has a value, even one that cannot be decrypted.
     #[must_use]
     pub fn is_stored(&self, key: &SettingKey) -> bool {

@@ -8,6 +8,7 @@ use pinhole_sandbox::engine_settings::{
 use serde_json::Value;
 
 use super::engine_choice::ENGINE;
+use super::form_field::{FormField, SettingMode};
 use super::host_settings::HOST_SETTINGS;
 use super::value_kind::ValueKind;
 
@@ -30,6 +31,17 @@ pub struct SettingKey {
     /// The default that an engine declares.
     pub default: Option<String>,
     pub description: String,
+    pub form_field: FormField,
+}
+
+impl SettingKey {
+    /// Whether a message for the operator names the setting, by any of its variables.
+    #[must_use]
+    pub fn is_named_in(&self, message: &str) -> bool {
+        let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let mut words = message.split(|c| !is_name(c));
+        words.any(|word| self.variables.iter().any(|variable| variable == word))
+    }
 }
 
 /// The members of a document that are secrets.
@@ -60,6 +72,7 @@ pub fn setting_keys<'a>(engines: impl IntoIterator<Item = &'a Description>) -> V
             may_be_empty: setting.name == ENGINE,
             default: None,
             description: setting.description.to_owned(),
+            form_field: setting.form_field(),
         })
         .collect();
     for engine in engines {
@@ -100,6 +113,12 @@ fn image_hosts_key(engine: &Description) -> SettingKey {
         kind: ValueKind::Text,
         may_be_empty: false,
         default: None,
+        form_field: FormField::of_engine(
+            "Image hosts".to_owned(),
+            &engine.name,
+            IMAGE_HOSTS_KEY,
+            SettingMode::Both,
+        ),
         description: format!(
             "{title}: hosts from which images may be fetched if a response has their URL, separated by \
              commas: cdn.example.com, *.example.com, * for any public host, or a URL such as \
@@ -113,21 +132,7 @@ fn image_hosts_key(engine: &Description) -> SettingKey {
 /// of its own.
 fn credential_keys(engine: &Description) -> Vec<SettingKey> {
     let title = &engine.title;
-    let new_key = |key: &str, kind: ValueKind, description: String| {
-        let name = own_variable(&engine.name, key);
-        let path_key = key.replacen("edit-", "edit.", 1);
-        SettingKey {
-            variables: vec![name.clone()],
-            name,
-            shared_variables: Vec::new(),
-            secret_members: SecretMembers::All,
-            path: format!("pinhole.engines.{}.{path_key}", engine.name),
-            kind,
-            may_be_empty: false,
-            default: None,
-            description,
-        }
-    };
+    let new_key = |key, kind, description| credential_key(engine, key, kind, description);
     let mut keys = vec![
         new_key(
             CREDENTIAL_KEY,
@@ -161,6 +166,42 @@ fn credential_keys(engine: &Description) -> Vec<SettingKey> {
     keys
 }
 
+fn credential_key(
+    engine: &Description,
+    key: &str,
+    kind: ValueKind,
+    description: String,
+) -> SettingKey {
+    let name = own_variable(&engine.name, key);
+    let path_key = key.replacen("edit-", "edit.", 1);
+    let is_object = kind == ValueKind::SecretObject;
+    let title = if is_object {
+        "Headers"
+    } else {
+        "Form of the key"
+    };
+    let mode = match (has_edit_connection(engine), key.starts_with("edit-")) {
+        (false, _) => SettingMode::Both,
+        (true, false) => SettingMode::Generate,
+        (true, true) => SettingMode::Edit,
+    };
+    SettingKey {
+        variables: vec![name.clone()],
+        name,
+        shared_variables: Vec::new(),
+        secret_members: SecretMembers::All,
+        path: format!("pinhole.engines.{}.{path_key}", engine.name),
+        kind,
+        may_be_empty: false,
+        default: None,
+        description,
+        form_field: FormField {
+            is_multiline: is_object,
+            ..FormField::of_engine(title.to_owned(), &engine.name, key, mode)
+        },
+    }
+}
+
 /// The keys of an engine's setting: one, or two if editing can have another value.
 fn engine_keys(engine: &Description, setting: &Setting) -> Vec<SettingKey> {
     let (generate, edit) = (&setting.generate_variables, &setting.edit_variables);
@@ -174,14 +215,23 @@ fn engine_keys(engine: &Description, setting: &Setting) -> Vec<SettingKey> {
     }
     let default = setting.default.as_deref().map(json_to_text);
     let (engine_name, key) = (&engine.name, &setting.key);
+    let edit_key = format!("edit-{key}");
+    let is_edit_key = |it: &Setting| it.key == edit_key && is_edit_only(it);
+    let has_edit_value = !edit_only.is_empty() || engine.settings.iter().any(is_edit_key);
     let mut keys = Vec::new();
     if !generate_only.is_empty() {
         let shared = generate.iter().filter(|name| edit.contains(name));
+        let mode = if has_edit_value {
+            SettingMode::Generate
+        } else {
+            SettingMode::Both
+        };
         keys.push(SettingKey {
             shared_variables: shared.cloned().collect(),
             default: default.clone(),
             ..new_key(
                 setting,
+                form_field(engine, setting, mode),
                 generate_only,
                 format!("pinhole.engines.{engine_name}.{key}"),
             )
@@ -193,6 +243,7 @@ fn engine_keys(engine: &Description, setting: &Setting) -> Vec<SettingKey> {
             may_be_empty: is_edit_only(setting) && may_be_empty(setting),
             ..new_key(
                 setting,
+                form_field(engine, setting, SettingMode::Edit),
                 edit_only,
                 format!("pinhole.engines.{engine_name}.edit.{key}"),
             )
@@ -201,12 +252,29 @@ fn engine_keys(engine: &Description, setting: &Setting) -> Vec<SettingKey> {
     keys
 }
 
+fn form_field(engine: &Description, setting: &Setting, mode: SettingMode) -> FormField {
+    let choices = match &setting.kind {
+        SettingKind::Choice(choices) => choices.clone(),
+        _ => Vec::new(),
+    };
+    FormField {
+        choices,
+        is_multiline: matches!(setting.kind, SettingKind::Document),
+        ..FormField::of_engine(setting.title.clone(), &engine.name, &setting.key, mode)
+    }
+}
+
 fn difference(names: &[String], other: &[String]) -> Vec<String> {
     let difference = names.iter().filter(|name| !other.contains(name));
     difference.cloned().collect()
 }
 
-fn new_key(setting: &Setting, variables: Vec<String>, path: String) -> SettingKey {
+fn new_key(
+    setting: &Setting,
+    form_field: FormField,
+    variables: Vec<String>,
+    path: String,
+) -> SettingKey {
     SettingKey {
         name: variables.first().cloned().unwrap_or_default(),
         variables,
@@ -223,6 +291,7 @@ fn new_key(setting: &Setting, variables: Vec<String>, path: String) -> SettingKe
         may_be_empty: may_be_empty(setting),
         default: None,
         description: setting.description.clone(),
+        form_field,
     }
 }
 
@@ -241,6 +310,10 @@ fn add_engine_key(keys: &mut Vec<SettingKey>, key: SettingKey) {
             .collect();
         host_key.shared_variables = key.shared_variables;
         host_key.default = key.default;
+        host_key.form_field = FormField {
+            is_multiline: host_key.form_field.is_multiline || key.form_field.is_multiline,
+            ..key.form_field
+        };
     }
 }
 
@@ -342,6 +415,77 @@ mod tests {
             "COMFYUI_BASE_URL",
             "image_generation.comfyui.base_url | COMFYUI_BASE_URL PINHOLE_DRAW_URL |  | -",
         );
+    }
+
+    /// Label, mode and choices of a setting of the engine `draw`.
+    fn field(settings: &[Setting], name: &str) -> String {
+        let engine = Description {
+            name: "draw".into(),
+            settings: settings.to_vec(),
+            ..Description::default()
+        };
+        let keys = setting_keys([&engine]);
+        let found = keys.iter().find(|key| key.name == name).unwrap();
+        let FormField {
+            title,
+            choices,
+            engine,
+            group,
+            ..
+        } = &found.form_field;
+        let engine = engine
+            .as_ref()
+            .map(|it| format!("{} {} {:?}", it.engine, it.key, it.mode));
+        format!(
+            "{title} {group:?} {choices:?} {}",
+            engine.unwrap_or_default()
+        )
+    }
+
+    #[test]
+    fn setting_keys_know_their_place_in_a_form() {
+        let mut style = setting("style", "DRAW_STYLE", "", None);
+        style.kind = SettingKind::Choice(vec!["a".into(), "b".into()]);
+        let settings = [
+            style,
+            setting("url", "DRAW_URL", "EDIT_DRAW_URL", None),
+            setting("params", "AUTOMATIC1111_PARAMS", "", None),
+            setting("edit-params", "", "EDIT_DRAW_PARAMS", None),
+        ];
+        for (name, expected) in [
+            ("DRAW_STYLE", "style Engine [\"a\", \"b\"] draw style Both"),
+            ("DRAW_URL", "url Engine [] draw url Generate"),
+            ("EDIT_DRAW_URL", "url Engine [] draw url Edit"),
+            // Edits have another setting in its place.
+            (
+                "AUTOMATIC1111_PARAMS",
+                "params Engine [] draw params Generate",
+            ),
+            (
+                "EDIT_DRAW_PARAMS",
+                "edit-params Engine [] draw edit-params Edit",
+            ),
+            ("IMAGE_STEPS", "Steps Images [] "),
+            (
+                "DEFAULT_USER_ROLE",
+                "Role of new users Accounts [\"pending\", \"user\", \"admin\"] ",
+            ),
+        ] {
+            assert_eq!(field(&settings, name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn setting_is_named_by_whole_variables() {
+        let keys = setting_keys([]);
+        let named = |message: &str| -> Vec<String> {
+            let named = keys.iter().filter(|key| key.is_named_in(message));
+            named.map(|key| key.name.clone()).collect()
+        };
+        assert_eq!(named("IMAGE_SIZE \"x\" is neither"), ["IMAGE_SIZE"]);
+        let binding = "set PINHOLE_BINDINGS (photo, base-url): it is no URL";
+        assert_eq!(named(binding), ["PINHOLE_BINDINGS"]);
+        assert_eq!(named("IMAGE_SIZES and image_size"), [""; 0]);
     }
 
     #[test]

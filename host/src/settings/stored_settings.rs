@@ -71,6 +71,11 @@ impl Change {
         }
     }
 
+    /// The setting that changes.
+    pub(crate) fn key(&self) -> &SettingKey {
+        &self.key
+    }
+
     /// The new secret, if the setting is one.
     pub(crate) fn secret(&self) -> Option<&str> {
         let text = self.text.as_deref()?;
@@ -144,26 +149,20 @@ impl StoredSettings {
         self.change_lock.lock().await
     }
 
+    /// The settings that these changes lead to. Nothing changes.
+    pub(crate) fn preview(&self, changes: &[Change]) -> Overlay {
+        let before = self.overlay();
+        Overlay::new(&self.environment.load(), changed_rows(&before, changes))
+    }
+
     /// What these changes lead to. Returns `None` if they change nothing.
     pub(crate) fn plan(&self, user: &User, changes: Vec<Change>) -> Result<Option<ChangePlan>> {
         let before = self.overlay();
-        let mut rows = before.rows().clone();
-        let mut keys = BTreeMap::new();
-        for Change { key, text } in changes {
-            match text {
-                None => {
-                    rows.remove(&key.path);
-                }
-                Some(text) => {
-                    let value = StoredValue {
-                        variables: name_first(&key),
-                        text: Some(before.unmasked_text(&key, text)),
-                    };
-                    rows.insert(key.path.clone(), value);
-                }
-            }
-            keys.insert(key.path.clone(), key);
-        }
+        let rows = changed_rows(&before, &changes);
+        let keys: BTreeMap<String, SettingKey> = changes
+            .into_iter()
+            .map(|change| (change.key.path.clone(), change.key))
+            .collect();
         let mut changed: Vec<SettingKey> = keys.into_values().collect();
         changed.retain(|key| {
             let text_before = before.rows().get(&key.path).map(|row| &row.text);
@@ -219,6 +218,26 @@ impl StoredSettings {
             sealed,
         })
     }
+}
+
+/// The stored values after these changes.
+fn changed_rows(before: &Overlay, changes: &[Change]) -> BTreeMap<String, StoredValue> {
+    let mut rows = before.rows().clone();
+    for Change { key, text } in changes {
+        match text {
+            None => {
+                rows.remove(&key.path);
+            }
+            Some(text) => {
+                let value = StoredValue {
+                    variables: name_first(key),
+                    text: Some(before.unmasked_text(key, text.clone())),
+                };
+                rows.insert(key.path.clone(), value);
+            }
+        }
+    }
+    rows
 }
 
 /// All variables of a setting, with the one that names it first, which receives the stored value.

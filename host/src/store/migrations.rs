@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// The description and the SQL of each migration. The first has version 1. sqlx stores both in the
 /// database, so they never change.
-const MIGRATIONS: [(&str, &str); 9] = [
+const MIGRATIONS: [(&str, &str); 10] = [
     (
         "people and files",
         include_str!("migrations/0001_people_and_files.sql"),
@@ -36,6 +36,7 @@ const MIGRATIONS: [(&str, &str); 9] = [
         "live engines",
         include_str!("migrations/0009_live_engines.sql"),
     ),
+    ("jobs", include_str!("migrations/0010_jobs.sql")),
 ];
 
 pub(super) fn migrator() -> Migrator {

@@ -41,6 +41,17 @@ pub struct SettingChange {
     pub new_value: Option<String>,
 }
 
+/// When and by whom a setting was changed last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LatestChange {
+    /// The dotted key.
+    pub path: String,
+    /// Seconds since 1970.
+    pub changed_at: i64,
+    /// The user's name at that time.
+    pub user_name: String,
+}
+
 impl Store {
     /// All stored settings.
     pub async fn settings(&self) -> sqlx::Result<Vec<SettingRow>> {
@@ -115,6 +126,24 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await
+    }
+
+    /// The latest change of each setting in the log.
+    pub async fn latest_setting_changes(&self) -> sqlx::Result<Vec<LatestChange>> {
+        let rows = sqlx::query(
+            "SELECT path, changed_at, user_name FROM setting_changes
+             WHERE id IN (SELECT MAX(id) FROM setting_changes GROUP BY path)",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let from_row = |row: &sqlx::sqlite::SqliteRow| {
+            Ok(LatestChange {
+                path: row.try_get("path")?,
+                changed_at: row.try_get("changed_at")?,
+                user_name: row.try_get("user_name")?,
+            })
+        };
+        rows.iter().map(from_row).collect()
     }
 
     /// The latest changes, newest first.

@@ -153,8 +153,9 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
     let ChatBody {
         request,
         payload,
-        memory,
+        mut memory,
         origin,
+        records_job,
     } = body;
     check_choices(&payload)?;
     let options = ImageOptions::from_payload(&payload);
@@ -169,7 +170,9 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
     if wants_image && !may_create_images && app.chat.models.is_empty() {
         return Err(ApiError::prohibited());
     }
-    let options = options?;
+    let mut options = options?;
+    let edit_choice = Arc::new(options.take_edit_choice()?);
+    memory.grow(edit_choice.bytes()).await?;
     let requester = auth::requester(app, &snapshot, &user, request.model.as_deref()).await?;
     Ok(Turn {
         user,
@@ -185,6 +188,8 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
         requester,
         engine: options.engine(),
         image_options: options.into_job_request(),
+        edit_choice,
+        records_job,
         payload,
         memory,
     })

@@ -28,7 +28,7 @@ use super::error::{ApiError, Rejection};
 use super::extractors::{Json, Path};
 use super::json_body::JsonLimits;
 use crate::app::App;
-use crate::chat::event::{Event, EventTarget};
+use crate::event::{Event, EventTarget};
 use crate::store::{self, ChatRow, MAX_CHATS, MessageText, SaveOutcome};
 use chat_form::{ChatForm, MAX_MESSAGE_BYTES};
 use chat_response::{ChatResponse, chat_parts};

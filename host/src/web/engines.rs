@@ -8,6 +8,7 @@ mod changes;
 mod details;
 mod install;
 mod log_stream;
+mod stats;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(details::describe, changes::remove))
         .routes(routes!(details::history))
         .routes(routes!(log_stream::stream_log))
+        .routes(routes!(stats::stats))
         .routes(routes!(changes::roll_back))
         .routes(routes!(changes::pin))
         .routes(routes!(changes::unpin))

@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::extractors::Query;
 use crate::accounts::LiveSession;
 use crate::app::App;
-use crate::chat::event::{GAP, ListenError, Listener};
+use crate::event::{GAP, ListenError, Listener};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

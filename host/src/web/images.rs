@@ -30,8 +30,10 @@ use crate::files::lookup::ImageReference;
 use crate::jobs::{self, CompletedJob, ImageDetails, JobPlan, Operation};
 use crate::store::{self, FileRow};
 
-use request::{EditBody, EditRequest, GenerationRequest, IMAGE};
+use request::{EditBody, EditRequest, GenerationRequest, IMAGE, MASK};
 use valid_json::ValidJson;
+
+pub(super) use verify::PlacementRow;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -206,7 +208,11 @@ async fn edit(
     ImageCreator(user): ImageCreator,
     ValidJson(body): ValidJson<EditBody>,
 ) -> Result<Json<Vec<StoredImage>>, ApiError> {
-    let EditRequest { image, generation } = body.into_request();
+    let EditRequest {
+        image,
+        mask,
+        generation,
+    } = body.into_request();
     let (engine, model) = (generation.engine(), generation.model());
     let waited = app.jobs.snapshot_for(Operation::Edit, engine, model);
     let snapshot = waited.await.map_err(bracketed)?;
@@ -217,11 +223,18 @@ async fn edit(
     let sources = load_sources(&app, &user, &image.into_vec())
         .await
         .map_err(ApiError::bracketed)?;
+    let mask = match mask {
+        Some(name) => {
+            let reference = ImageReference::parse(&name);
+            let loaded = load_image(&app, &user, MASK, &reference).await;
+            Some(loaded.map_err(ApiError::bracketed)?)
+        }
+        None => None,
+    };
     let requester = auth::requester(&app, &snapshot, &user, None).await?;
     let plan =
         JobPlan::new(snapshot, Operation::Edit, engine, model, requester).map_err(bracketed)?;
     let request = generation.into_job_request(&plan.binding.component.description);
-    let mask = None;
     let edit = Edit { sources, mask };
     let completed = app.jobs.edit(&plan, request, edit, &job_context()).await;
     store_images(&app, &user, completed.map_err(bracketed)?).await

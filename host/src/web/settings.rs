@@ -1,7 +1,9 @@
 //! Settings that can be changed while the server runs, for administrators: values, origins, history.
 
+mod check;
 mod client;
 mod effective;
+mod entry;
 mod tree;
 
 use std::sync::Arc;
@@ -22,8 +24,10 @@ use super::error::ApiError;
 use super::extractors::{Json, Query};
 use super::json_body::JsonLimits;
 use crate::app::{App, ChangeError};
-use crate::settings::{Change, Overlay, SettingKey, SettingOrigin, ValueKind};
+use crate::settings::{Change, SettingKey};
 use crate::store;
+
+use entry::{Setting, SettingContext};
 
 /// Limits of a request body. A workflow is a string, or an object with thousands of values.
 pub(super) const SETTINGS_JSON: JsonLimits = JsonLimits::long(8 << 20, 200_000);
@@ -50,6 +54,7 @@ pub(super) fn effective_routes() -> OpenApiRouter<Arc<App>> {
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list, update))
+        .routes(routes!(check::check))
         .routes(routes!(effective::effective))
         .routes(routes!(history))
         .routes(routes!(tree::export))
@@ -60,93 +65,23 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .layer(Extension(SETTINGS_JSON))
 }
 
-#[derive(Serialize, ToSchema)]
-struct Setting {
-    /// The environment variable that names the setting.
-    name: String,
-    /// The key in the database: a dotted path.
-    path: String,
-    /// All variables of the setting. The first one that is set applies.
-    variables: Vec<String>,
-    kind: SettingKind,
-    source: SettingSource,
-    /// The current value; `********` in place of a secret, `null` if it has no value.
-    #[schema(required = true)]
-    value: Option<Value>,
-    description: String,
-}
-
-/// Kind of a setting's value.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum SettingKind {
-    Boolean,
-    Text,
-    Url,
-    Integer,
-    Object,
-    List,
-    Secret,
-    #[serde(rename = "object with secrets")]
-    SecretObject,
-}
-
-impl From<ValueKind> for SettingKind {
-    fn from(kind: ValueKind) -> Self {
-        match kind {
-            ValueKind::Boolean => Self::Boolean,
-            ValueKind::Text => Self::Text,
-            ValueKind::Url => Self::Url,
-            ValueKind::Integer => Self::Integer,
-            ValueKind::Object => Self::Object,
-            ValueKind::List => Self::List,
-            ValueKind::Secret => Self::Secret,
-            ValueKind::SecretObject => Self::SecretObject,
-        }
-    }
-}
-
-/// Origin of a setting's value.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum SettingSource {
-    Default,
-    Environment,
-    Store,
-}
-
-impl From<SettingOrigin> for SettingSource {
-    fn from(origin: SettingOrigin) -> Self {
-        match origin {
-            SettingOrigin::Default => Self::Default,
-            SettingOrigin::Environment => Self::Environment,
-            SettingOrigin::Store => Self::Store,
-        }
-    }
-}
-
-impl Setting {
-    fn new(key: SettingKey, overlay: &Overlay) -> Self {
-        let value = overlay.masked_value(&key).or_else(|| {
-            let default = key.default.as_deref()?;
-            Some(key.kind.parse(default))
-        });
-        Self {
-            source: overlay.origin(&key).into(),
-            value,
-            name: key.name,
-            path: key.path,
-            variables: key.variables,
-            kind: key.kind.into(),
-            description: key.description,
-        }
-    }
-}
-
 async fn all_settings(app: &App) -> Result<Json<Vec<Setting>>, ApiError> {
-    let keys = app.setting_keys().await?.into_iter();
-    let overlay = app.settings.overlay();
-    Ok(Json(keys.map(|key| Setting::new(key, &overlay)).collect()))
+    let keys = app.setting_keys().await?;
+    let latest = app.store.latest_setting_changes().await?;
+    let context = SettingContext::new(app, &keys, latest);
+    Ok(Json(keys.iter().map(|key| context.setting(key)).collect()))
+}
+
+/// The changes that values by name ask for.
+pub(super) fn changes_of(
+    keys: &[SettingKey],
+    values: &Map<String, Value>,
+) -> Result<Vec<Change>, ApiError> {
+    let mut changes = Vec::with_capacity(values.len().min(keys.len()));
+    for (name, value) in values {
+        changes.extend(change_of(find(keys, name)?, value)?);
+    }
+    Ok(changes)
 }
 
 /// `GET /api/v1/settings`
@@ -187,12 +122,7 @@ async fn update(
     Administrator(administrator): Administrator,
     Json(NewSettings(values)): Json<NewSettings>,
 ) -> Result<Json<Vec<Setting>>, ApiError> {
-    let keys = app.setting_keys().await?;
-    let mut changes = Vec::with_capacity(values.len().min(keys.len()));
-    for (name, value) in &values {
-        let key = find(&keys, name)?;
-        changes.extend(change_of(key, value)?);
-    }
+    let changes = changes_of(&app.setting_keys().await?, &values)?;
     app.change_settings(&administrator, changes).await?;
     all_settings(&app).await
 }
@@ -279,20 +209,26 @@ async fn history(
 /// The change of a setting to a value. `null` removes the stored value. `None` if the value is the
 /// marker of a secret, which stays unchanged.
 fn change_of(key: &SettingKey, value: &Value) -> Result<Option<Change>, ApiError> {
+    parse_change(key, value).map_err(|detail| ApiError::invalid(&key.name, detail))
+}
+
+fn parse_change(key: &SettingKey, value: &Value) -> Result<Option<Change>, String> {
     if value.is_null() {
         return Ok(Some(Change::remove(key)));
     }
-    let name = &key.name;
-    Change::new(key, value).map_err(|reason| ApiError::invalid(name, format!("{name} {reason}")))
+    Change::new(key, value).map_err(|reason| format!("{} {reason}", key.name))
 }
 
 /// The setting with this path or variable.
 fn find<'a>(keys: &'a [SettingKey], name: &str) -> Result<&'a SettingKey, ApiError> {
+    find_key(keys, name).map_err(|detail| ApiError::invalid(&plain(name, MAX_NAME_BYTES), detail))
+}
+
+fn find_key<'a>(keys: &'a [SettingKey], name: &str) -> Result<&'a SettingKey, String> {
     let has_name =
         |key: &&SettingKey| key.path == name || key.variables.iter().any(|it| it == name);
     keys.iter().find(has_name).ok_or_else(|| {
         let name = plain(name, MAX_NAME_BYTES);
-        let detail = format!("unknown setting {name}: GET /api/v1/settings lists all settings");
-        ApiError::invalid(&name, detail)
+        format!("unknown setting {name}: GET /api/v1/settings lists all settings")
     })
 }

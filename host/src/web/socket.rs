@@ -37,7 +37,7 @@ use super::client_ip::ClientIp;
 use super::error::ApiError;
 use crate::accounts::LiveSession;
 use crate::app::App;
-use crate::chat::event::{Listener, MAX_LISTENERS};
+use crate::event::{Listener, MAX_LISTENERS};
 use crate::store::User;
 
 /// The path to which clients connect.

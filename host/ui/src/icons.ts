@@ -64,3 +64,10 @@ export { default as IconUser } from "@tabler/icons-preact/dist/esm/icons/IconUse
 export { default as IconVary } from "@tabler/icons-preact/dist/esm/icons/IconLayersIntersect.mjs";
 export { default as IconZoom } from "@tabler/icons-preact/dist/esm/icons/IconZoomIn.mjs";
 export { default as IconZoomOut } from "@tabler/icons-preact/dist/esm/icons/IconZoomOut.mjs";
+export { default as IconMinus } from "@tabler/icons-preact/dist/esm/icons/IconMinus.mjs";
+export { default as IconHand } from "@tabler/icons-preact/dist/esm/icons/IconHandStop.mjs";
+export { default as IconFit } from "@tabler/icons-preact/dist/esm/icons/IconMaximize.mjs";
+export { default as IconLockOpen } from "@tabler/icons-preact/dist/esm/icons/IconLockOpen.mjs";
+export { default as IconQueue } from "@tabler/icons-preact/dist/esm/icons/IconListDetails.mjs";
+export { default as IconSplit } from "@tabler/icons-preact/dist/esm/icons/IconSquareHalf.mjs";
+export { default as IconSwitch } from "@tabler/icons-preact/dist/esm/icons/IconSwitchHorizontal.mjs";

@@ -74,7 +74,7 @@ pub(crate) fn declare() -> Vec<Parameter> {
 /// its field.
 pub(crate) fn parse_parameters(job: &Job, is_edit: bool) -> Result<Map<String, Value>, Error> {
     let mut fields = Map::new();
-    if let Some(strength) = job.strength {
+    if let Some(strength) = job.decimal_strength() {
         fields.insert("denoising_strength".into(), json!(strength));
     }
     for (name, value) in job.parse_parameters(&[])? {

@@ -51,7 +51,7 @@ impl Engine for ComfyUi {
                 negative_prompt: true,
                 seed: true,
                 steps: true,
-                strength: false,
+                strength: true,
                 max_count: MAX_COUNT,
                 max_sources: MAX_SOURCES,
             },

@@ -85,8 +85,8 @@ pub(crate) fn declare() -> Vec<Setting> {
             &GENERATE.nodes,
             "Nodes",
             "Node inputs for the values of a job: JSON list of {\"type\", \"node_ids\", \"key\"}. \
-             Types: model, prompt, negative_prompt, width, height, n, steps, seed, or a parameter \
-             of a job. Without a type, an entry writes its \"value\". Empty, or without node_ids: found by \
+             Types: model, prompt, negative_prompt, width, height, n, steps, seed, strength, or a \
+             parameter of a job. Without a type, an entry writes its \"value\". Empty, or without node_ids: found by \
              the links of the workflow.",
         )
         .with_variables(&[GENERATE.nodes.variable], &[]),

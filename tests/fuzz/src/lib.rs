@@ -16,8 +16,8 @@ mod policy;
 mod sandbox;
 mod workflow;
 
-pub use egress::{address, authority, redaction};
+pub use egress::{address, authority, body_field, redaction};
 pub use images::images;
 pub use policy::policy;
-pub use sandbox::{component, events, headers, json, multipart};
+pub use sandbox::{bodies, component, credential, events, headers, json, multipart, rules};
 pub use workflow::workflow;

@@ -119,7 +119,22 @@ fn percent_decode(text: &[u8]) -> Vec<u8> {
 /// Do the path's segments start with those of the prefix?
 fn is_below(path: &[u8], prefix: &[u8]) -> bool {
     let ends_line = |byte: &u8| matches!(byte, 0 | b'\r' | b'\n');
-    !path.iter().any(ends_line) && segments(path).starts_with(&segments(prefix))
+    let (path_segments, patterns) = (segments(path), segments(prefix));
+    !path.iter().any(ends_line)
+        && path_segments.len() >= patterns.len()
+        && patterns
+            .iter()
+            .zip(path_segments)
+            .all(|(pattern, segment)| covers(pattern, segment))
+}
+
+/// Does the segment have the text around the `*` of a pattern, and more?
+fn covers(pattern: &[u8], segment: &[u8]) -> bool {
+    let Some(star) = pattern.iter().position(|byte| *byte == b'*') else {
+        return pattern == segment;
+    };
+    let (start, end) = (&pattern[..star], &pattern[star + 1..]);
+    segment.len() >= pattern.len() && segment.starts_with(start) && segment.ends_with(end)
 }
 
 /// The segments of a path after `..`, `.` and empty segments are resolved.
@@ -146,6 +161,14 @@ mod tests {
         readings(path)
             .take(MAX_DECODINGS)
             .all(|reading| is_below(&reading, b"/v1/models"))
+    }
+
+    #[test]
+    fn star_of_a_prefix_stays_in_its_segment() {
+        assert!(is_below(b"/v1/a-x/b", b"/v1/a-*"));
+        assert!(is_below(b"/v1/a-x/b", b"/v1/*/b"));
+        assert!(!is_below(b"/v1/a-", b"/v1/a-*"));
+        assert!(!is_below(b"/v1/a/x/b", b"/v1/*/b"));
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn every_target_has_seeds_and_is_built() {
         load_seeds(name);
         targets += 1;
     }
-    assert!(targets >= 11, "{targets} targets");
+    assert!(targets >= 15, "{targets} targets");
 }
 
 #[test]
@@ -132,6 +132,21 @@ fn address_holds_for_seeds_and_mutations() {
 #[test]
 fn authority_holds_for_seeds_and_mutations() {
     check("authority", 2000, pinhole_fuzz::authority);
+}
+
+#[test]
+fn bodies_holds_for_seeds_and_mutations() {
+    check("bodies", 1000, pinhole_fuzz::bodies);
+}
+
+#[test]
+fn body_field_holds_for_seeds_and_mutations() {
+    check("body_field", 2000, pinhole_fuzz::body_field);
+}
+
+#[test]
+fn credential_holds_for_seeds_and_mutations() {
+    check("credential", 2000, pinhole_fuzz::credential);
 }
 
 #[test]
@@ -167,6 +182,11 @@ fn policy_holds_for_seeds_and_mutations() {
 #[test]
 fn redaction_holds_for_seeds_and_mutations() {
     check("redaction", 200, pinhole_fuzz::redaction);
+}
+
+#[test]
+fn rules_holds_for_seeds_and_mutations() {
+    check("rules", 3000, pinhole_fuzz::rules);
 }
 
 #[test]

@@ -272,6 +272,7 @@ async fn images_are_linked_only_to_writable_messages() {
         job: "job".to_owned(),
         engine: "sketch".to_owned(),
         binding: "sketch".to_owned(),
+        engine_version: String::new(),
         digest: String::new(),
         images: vec![image(1)],
         image_details: vec![ImageDetails::default()],

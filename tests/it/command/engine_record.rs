@@ -74,7 +74,8 @@ async fn recorded_job_has_no_secret_and_no_url_and_passes() {
         let note =
             format!("{SECRET} {encoded} at http://{host}/v1 and https://docs.example.com/errors");
         let image = json!({"b64_json": pixel_base64(), "revised_prompt": note});
-        FakeResponse::json(200, &json!({"created": 1, "data": [image]}))
+        let usage = json!({"total_tokens": 7});
+        FakeResponse::json(200, &json!({"created": 1, "data": [image], "usage": usage}))
             .header("x-request-id", "7")
             .header("set-cookie", "a=b")
     })
@@ -132,13 +133,40 @@ async fn recorded_job_has_no_secret_and_no_url_and_passes() {
         note.ends_with(" at {upstream}/v1 and {elsewhere}/errors"),
         "{note}"
     );
-    assert_eq!(case["outcome"]["pictures"][0]["size"], "1x1");
+    let outcome = &case["outcome"];
+    assert_eq!(outcome["pictures"][0]["size"], "1x1");
+    assert_eq!(outcome["details"]["usage"]["total_tokens"], 7, "{outcome}");
+    let warning = outcome["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("1x1"), "{warning}");
     assert_passes(&program, "openai");
 
     let second = program
         .run(&["engine", "record", "openai", "--into", "cases/openai"])
         .done();
     assert_eq!(second, ["cases/openai/R2-a-red-fox/case.json"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_secret_in_a_field_of_the_body_matches_anything() {
+    let upstream = FakeUpstream::json(200, json!({"data": [{"b64_json": pixel_base64()}]})).await;
+    let variables = [
+        ("IMAGES_OPENAI_API_BASE_URL", upstream.url()),
+        ("IMAGES_OPENAI_API_KEY", SECRET.to_owned()),
+        (
+            "PINHOLE_OPENAI_CREDENTIAL",
+            "body /extra_data/api_key".to_owned(),
+        ),
+    ];
+    let variables = variables
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let (program, path, _) = record("openai", &variables, &[]);
+    let sent: Value = upstream.requests()[0].json();
+    assert_eq!(sent["extra_data"], json!({"api_key": SECRET}));
+    let expected = &read_case(&path)["upstream"][0]["request"]["json"];
+    assert_eq!(expected["extra_data"], json!({"api_key": "{any}"}));
+    assert_eq!(expected["prompt"], sent["prompt"]);
+    assert_passes(&program, "openai");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,6 +244,7 @@ async fn recorded_polls_become_one_exchange() {
         lines.contains(&("GET /sdapi/v1/progress?skip_current_image=false", polled)),
         "{lines:?}"
     );
+    assert_eq!(case["outcome"]["details"]["seeds"], json!([81_726_354]));
     assert_passes(&program, "automatic1111");
 }
 
@@ -293,6 +322,8 @@ async fn recorded_web_socket_waits_for_the_requests_before_its_messages() {
         steps.iter().any(|step| step["wait"].is_object()),
         "{steps:?}"
     );
+    let preview = json!([{"preview": "image/png"}]);
+    assert_eq!(case["reports"], preview, "{case}");
     for _ in 0..3 {
         assert_passes(&program, "comfyui");
     }

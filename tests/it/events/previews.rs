@@ -1,7 +1,7 @@
 //! Previews of an engine that reports steps and previews by turns, faster than events are emitted.
 
 use futures_util::{SinkExt, StreamExt};
-use pinhole::chat::event::PROGRESS;
+use pinhole::event::{self, PROGRESS};
 use pinhole_tests::{
     FakeResponse, FakeUpstream, PIXEL, RecordedRequest, TestServer, WebSocket, gif,
 };
@@ -143,6 +143,7 @@ async fn previews_of_a_hundred_fast_steps_are_emitted_beside_their_progress() {
             "mark" => break,
             // Before the image, but never after it.
             PROGRESS if types.is_empty() => {}
+            event::JOB => {}
             kind => types.push(kind.to_owned()),
         }
     }

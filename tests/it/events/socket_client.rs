@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use pinhole::chat::event::{Event, EventTarget, PROGRESS};
+use pinhole::event::{Event, EventTarget, JOB, PROGRESS};
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -110,6 +110,7 @@ impl SocketClient {
             match self.event().await {
                 event if event["data"]["type"] == "mark" => return events,
                 event if event["data"]["type"] == PROGRESS => {}
+                event if event["data"]["type"] == JOB => {}
                 event => events.push(event),
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pinhole::config::{
     DEFAULT_JOB_SECS, DEFAULT_REQUESTS_PER_MINUTE, DEFAULT_SLOTS, DEFAULT_USER_STORAGE_MIB,
 };
-use pinhole::{accounts, app, chat, clients, files, jobs, store, web};
+use pinhole::{accounts, app, chat, clients, event, files, jobs, store, web};
 use pinhole_sandbox::Limits;
 
 use super::Value::{ByteRange, Bytes, Count, Pixels, Rate, Text, Time};
@@ -119,6 +119,24 @@ pub(super) const SECTIONS: &[Section] = &[
                 setting: Some("PINHOLE_JOB_TIMEOUT_SECS"),
                 response: "504; 400 on `/api/v1/images`",
             },
+            Limit {
+                what: "active jobs of one user on `/api/v1/jobs`",
+                value: Count(jobs::MAX_ACTIVE_JOBS as u64),
+                setting: None,
+                response: "429",
+            },
+            Limit {
+                what: "jobs of one user in the list",
+                value: Count(store::MAX_STORED_JOBS as u64),
+                setting: None,
+                response: "the oldest are removed",
+            },
+            Limit {
+                what: "days after its end for which a job is in the list",
+                value: Count(store::MAX_JOB_AGE_DAYS as u64),
+                setting: None,
+                response: "the job is removed",
+            },
         ],
     },
     Section {
@@ -191,7 +209,7 @@ pub(super) const SECTIONS: &[Section] = &[
             },
             Limit {
                 what: "event streams of one user",
-                value: Count(chat::event::MAX_LISTENERS as u64),
+                value: Count(event::MAX_LISTENERS as u64),
                 setting: None,
                 response: "429",
             },
@@ -249,6 +267,18 @@ pub(super) const SECTIONS: &[Section] = &[
                 value: Count(jobs::MAX_BINDINGS as u64),
                 setting: None,
                 response: "the start fails, or 400 for a change",
+            },
+            Limit {
+                what: "tests and verifications of engines by one administrator",
+                value: Rate(jobs::MAX_VERIFICATIONS_PER_MINUTE as u64, MINUTE),
+                setting: None,
+                response: "429",
+            },
+            Limit {
+                what: "time of one call in a test; `PINHOLE_JOB_TIMEOUT_SECS` can make it shorter",
+                value: Time(jobs::MAX_QUERY_TIME),
+                setting: None,
+                response: "the test fails",
             },
         ],
     },

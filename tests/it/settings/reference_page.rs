@@ -18,9 +18,12 @@ as unset, unless the setting is a text of an engine that has a default: then its
 the setting's path, and override environment variables. [Operating a server](../guides/operating.md#configuration) lists the variables
 that are read only at start.
 
-- `GET /api/v1/settings` returns every setting: value, origin, description.
+- `GET /api/v1/settings` returns every setting: value, origin, description, and what a form needs: label, choices, problem, what applies
+  while it is not set, who changed it.
 - `POST /api/v1/settings` sets `{\"NAME\": value}`, by name, any of its variables, or path. `null` deletes the stored value, so that the
   environment applies; an empty string hides the environment. A value has at most 1 MiB.
+- `POST /api/v1/settings/check` takes the same and changes nothing. It returns the problem of each value, and the engines that would
+  generate and edit. [Bindings](../guides/bindings.md#test-before-you-save) can be tested with values that are not stored.
 - `GET /api/v1/settings/changes` returns who changed what: the newest 10,000 changes, without secrets.
 - Open WebUI's forms: `/api/v1/images/config`, `/api/v1/tasks/config`, `/api/v1/users/default/permissions`.
 - `GET /api/v1/configs/export` returns the stored values as a tree; `POST /api/v1/configs/import` replaces it.

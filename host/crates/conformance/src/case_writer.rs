@@ -9,6 +9,8 @@ mod bodies;
 mod exchanges;
 mod files;
 mod image_specs;
+mod outcome;
+mod reports;
 mod sockets;
 mod texts;
 #[cfg(test)]
@@ -17,12 +19,11 @@ mod tests;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use pinhole_images::Image;
 use pinhole_sandbox::TrafficStep;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::host::Failure;
+use crate::host::{Failure, JobImages};
 
 use bodies::BodyWriter;
 use exchanges::{Script, ScriptedExchange};
@@ -55,10 +56,7 @@ pub struct RecordedJob {
 
 /// How the job ended.
 pub enum RecordedOutcome {
-    Images {
-        images: Vec<Image>,
-        revised_prompt: Option<String>,
-    },
+    Images(JobImages),
     Failed(Failure),
 }
 
@@ -81,6 +79,8 @@ struct CaseJson {
     edit: Option<Value>,
     upstream: Vec<ExchangeJson>,
     outcome: Value,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reports: Vec<Value>,
 }
 
 #[derive(Serialize)]
@@ -121,7 +121,7 @@ pub fn write_case(job: RecordedJob) -> WrittenCase {
         steps,
         outcome,
     } = job;
-    let exchanges = exchanges::group(steps);
+    let (exchanges, reports) = exchanges::group(steps);
     let urls = base_urls.iter().map(|(_, url)| url.as_str());
     let mut texts = Texts::new(urls);
     let known = format!("{parameters:?} {variables:?}");
@@ -175,7 +175,10 @@ pub fn write_case(job: RecordedJob) -> WrittenCase {
         .enumerate()
         .map(|(index, scripted)| exchange_json(index, scripted, &script, &mut bodies))
         .collect();
-    let outcome = outcome_json(outcome, &texts, &images);
+    let outcome = outcome::to_json(outcome, &parameters, &mut bodies);
+    let reports = reports::certain_ones(&reports, &exchanges, &script);
+    let reports = reports.map(|report| reports::to_json(report, &texts));
+    let reports = reports.collect();
     let (generate, edit) = if is_edit {
         (None, Some(parameters.into()))
     } else {
@@ -188,6 +191,7 @@ pub fn write_case(job: RecordedJob) -> WrittenCase {
         edit,
         upstream,
         outcome,
+        reports,
     };
     let mut text = serde_json::to_vec_pretty(&case).unwrap_or_default();
     text.push(b'\n');
@@ -222,36 +226,5 @@ fn exchange_json(
         any_order: scripted.any_order.then_some(true),
         reply,
         socket,
-    }
-}
-
-fn outcome_json(outcome: RecordedOutcome, texts: &Texts, images: &ImageSpecs) -> Value {
-    match outcome {
-        RecordedOutcome::Images {
-            images: made,
-            revised_prompt,
-        } => {
-            let pictures: Vec<Value> = made
-                .iter()
-                .map(|image| {
-                    let (width, height) = image.size();
-                    let mut picture =
-                        json!({"media_type": image.media_type(), "size": format!("{width}x{height}")});
-                    if let (Some(spec), Some(fields)) =
-                        (images.known(image.bytes()), picture.as_object_mut())
-                    {
-                        fields.insert("picture".to_owned(), spec.into());
-                    }
-                    picture
-                })
-                .collect();
-            let mut expected = json!({"pictures": pictures});
-            if let (Some(text), Some(fields)) = (revised_prompt, expected.as_object_mut()) {
-                let prompt = texts.reply_text(&text);
-                fields.insert("revised_prompt".to_owned(), prompt.into());
-            }
-            expected
-        }
-        RecordedOutcome::Failed(failure) => json!({"error": {"kind": failure.kind}}),
     }
 }

@@ -21,7 +21,7 @@ use query_parameter::QueryParameter;
 
 pub(crate) use aws::SignedRequest;
 pub use aws::{AwsKey, check_aws_name};
-pub use body_field::check_body_pointer;
+pub use body_field::{check_body_pointer, insert_body_field};
 pub(crate) use google::{GOOGLE_TOKEN_URL, ServiceAccount};
 pub use google::{check_scope, service_account_secrets};
 pub use query_parameter::check_parameter_name;
@@ -159,6 +159,11 @@ impl Credential {
     /// The names of its query parameters.
     pub(crate) fn parameter_names(&self) -> impl Iterator<Item = &str> {
         self.parameters.iter().map(|it| it.name.as_str())
+    }
+
+    /// JSON pointers to its fields of bodies.
+    pub(crate) fn field_pointers(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|it| it.pointer.as_str())
     }
 
     /// Is one of the parameters in this query, in any spelling?

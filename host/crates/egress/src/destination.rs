@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ::url::{Position, Url};
 use bytes::Bytes;
-use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use http::{Method, StatusCode};
 use http_body_util::Full;
 use pinhole_ground::guard::Refusal;
 use tokio::time::Instant;
@@ -107,6 +107,11 @@ impl Destination {
         self.credential.parameter_names()
     }
 
+    /// JSON pointers to the fields that the credential adds to each JSON body.
+    pub fn credential_fields(&self) -> impl Iterator<Item = &str> {
+        self.credential.field_pointers()
+    }
+
     /// Sends a request and waits for the head of the response, whatever its status. Redirects are
     /// returned and not followed.
     pub async fn send(
@@ -120,16 +125,36 @@ impl Destination {
             let url = self.join(&request.path)?;
             let authorized = self.authorize(url, &self.host, request, deadline).await?;
             let outgoing = authorized.into_http(&self.host)?;
-            return self.exchange(&self.client, outgoing, limits).await;
+            let token = self.token_of(&outgoing);
+            let response = self.exchange(&self.client, outgoing, limits).await?;
+            self.check_token(token, response.status);
+            return Ok(response);
         };
         let url = host.join(&request.path)?;
         let client = self.other_hosts.client(&host)?;
         let header = host_header(&url).map_err(Error::denied_request)?;
         let authorized = self.authorize(url, &header, request, deadline).await?;
         let outgoing = authorized.into_http(&header)?;
-        exchange(Box::pin(send_by(&client, outgoing, limits)), limits)
+        let token = self.token_of(&outgoing);
+        let response = exchange(Box::pin(send_by(&client, outgoing, limits)), limits)
             .await
-            .map_err(|error| error.with_origin(&host.origin()))
+            .map_err(|error| error.with_origin(&host.origin()))?;
+        self.check_token(token, response.status);
+        Ok(response)
+    }
+
+    /// The header with the token of a service account.
+    fn token_of(&self, request: &http::Request<Full<Bytes>>) -> Option<HeaderValue> {
+        self.tokens.as_ref()?;
+        request.headers().get(AUTHORIZATION).cloned()
+    }
+
+    /// Forgets a token that the upstream refuses before it expires: it was revoked.
+    fn check_token(&self, token: Option<HeaderValue>, status: StatusCode) {
+        if let (Some(tokens), Some(token), StatusCode::UNAUTHORIZED) = (&self.tokens, token, status)
+        {
+            tokens.forget(&token);
+        }
     }
 
     /// Adds the credential to a request to this URL.

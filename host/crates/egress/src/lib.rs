@@ -61,6 +61,11 @@ mod token_source;
 pub mod url;
 mod web_socket;
 
+/// Parts that `tests/fuzz` tests directly. Not an interface for other crates.
+pub mod internals {
+    pub use crate::credential::insert_body_field;
+}
+
 pub use ::url::Url;
 pub use credential::{
     AwsKey, Credential, check_aws_name, check_body_pointer, check_parameter_name, check_scope,

@@ -1,6 +1,9 @@
 //! OAuth tokens of a service account: requested when the first request needs one, and reused until shortly before
 //! they expire.
 //!
+//! A token that the upstream refuses is not used again, so that the next request has a new one after a token or a key was
+//! revoked.
+//!
 //! Requests that need a token at the same time wait for one request for it. A failure is returned to all of them, and to
 //! requests in the next seconds, so that a job with many requests does not flood the token endpoint.
 
@@ -34,7 +37,7 @@ const MARGIN: Duration = Duration::from_secs(60);
 const DEFAULT_LIFETIME_SECS: u64 = 600;
 /// The longest time that a token is used.
 const MAX_LIFETIME_SECS: u64 = 12 * 3600;
-/// A failure is returned again for this time.
+/// A failure is returned again for this time, and a token that was requested after a refused one stays for it.
 const FAILURE_TIME: Duration = Duration::from_secs(5);
 /// Length of the endpoint's description of an error in bytes.
 const MAX_DESCRIPTION_BYTES: usize = 200;
@@ -45,8 +48,15 @@ pub(crate) struct TokenSource {
     account: Arc<ServiceAccount>,
     /// Where tokens are requested. It has no credential.
     endpoint: Box<Destination>,
-    last: Mutex<Option<Outcome>>,
+    last: Mutex<LastOutcome>,
     secrets: LiveSecrets,
+}
+
+#[derive(Default)]
+struct LastOutcome {
+    outcome: Option<Outcome>,
+    /// When a token was forgotten because it was refused.
+    refused_at: Option<Instant>,
 }
 
 /// The outcome of the last request for a token.
@@ -88,16 +98,37 @@ impl TokenSource {
         async move {
             let locked = timeout_at(deadline, self.last.lock()).await;
             let mut last = locked.map_err(|_| Error::Timeout)?;
-            if let Some(known) = last.as_ref().filter(|it| Instant::now() < it.valid_until) {
+            let known = last.outcome.as_ref();
+            if let Some(known) = known.filter(|it| Instant::now() < it.valid_until) {
                 return known.header.clone();
             }
             // A job that has little time left gives up, and the next one asks again.
             let outcome = timeout_at(deadline, self.request_token())
                 .await
                 .map_err(|_| Error::Timeout)?;
-            last.insert(outcome).header.clone()
+            last.outcome.insert(outcome).header.clone()
         }
         .boxed()
+    }
+
+    /// Forgets the token of this header, which an upstream refuses. An upstream that refuses the next token too does not
+    /// get a third one at once.
+    pub(crate) fn forget(&self, header: &HeaderValue) {
+        // While it is locked, another token is requested.
+        let Ok(mut last) = self.last.try_lock() else {
+            return;
+        };
+        let is_current = last
+            .outcome
+            .as_ref()
+            .is_some_and(|it| it.header.as_ref().is_ok_and(|known| known == header));
+        let was_recent = last
+            .refused_at
+            .is_some_and(|refused_at| refused_at.elapsed() < FAILURE_TIME);
+        if is_current && !was_recent {
+            last.outcome = None;
+            last.refused_at = Some(Instant::now());
+        }
     }
 
     async fn request_token(&self) -> Outcome {
@@ -329,6 +360,38 @@ mod tests {
                 "POST /token HTTP/1.1",
                 "GET /x HTTP/1.1",
                 "GET /x HTTP/1.1"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn refused_token_is_replaced_once() {
+        const FIRST: &str = r#"{"access_token":"first-token"}"#;
+        const SECOND: &str = r#"{"access_token":"second-token"}"#;
+        let tokens = AtomicUsize::new(0);
+        let upstream = TestUpstream::start(move |request| {
+            if request.line().starts_with("POST /token ") {
+                let is_first = tokens.fetch_add(1, Ordering::SeqCst) == 0;
+                return json_response(200, if is_first { FIRST } else { SECOND });
+            }
+            json_response(401, "{}")
+        })
+        .await;
+        let destination = open(&upstream.url, &format!("{}/token", upstream.url), true).unwrap();
+        for _ in 0..3 {
+            assert_eq!(get(&destination).await, Ok(StatusCode::UNAUTHORIZED));
+        }
+        let sent: Vec<_> = upstream
+            .requests()
+            .iter()
+            .filter_map(|request| request.header("authorization").map(str::to_owned))
+            .collect();
+        assert_eq!(
+            sent,
+            [
+                "Bearer first-token",
+                "Bearer second-token",
+                "Bearer second-token"
             ]
         );
     }

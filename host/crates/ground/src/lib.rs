@@ -18,3 +18,4 @@ pub mod metrics;
 pub mod rate_limit;
 pub mod shares;
 pub mod text;
+pub mod waiting;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use pinhole_ground::guard::Refusal;
 use pinhole_ground::metrics;
+use pinhole_ground::waiting::Reports;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinError;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use wasmtime::component::Component as Code;
 
 use crate::compile::invalid_component;
@@ -16,8 +17,11 @@ use crate::sandbox::Sandbox;
 
 /// The target of log lines that show a person why a command takes long.
 pub const PROGRESS_TARGET: &str = "pinhole::progress";
-/// How long a compilation takes without a log line.
-const SHORT_COMPILE: Duration = Duration::from_secs(1);
+/// Log lines of a long compilation.
+const REPORTS: Reports = Reports {
+    first: Duration::from_secs(1),
+    interval: Duration::from_secs(5),
+};
 
 /// Loads a component's code from the store; `None` if it is not there.
 pub(crate) async fn load(sandbox: &Arc<Sandbox>, digest: &str) -> Result<Option<Code>, Refusal> {
@@ -38,19 +42,26 @@ pub(crate) async fn compile(
 ) -> Result<Code, Refusal> {
     // Of a semaphore that is never closed.
     let permit = sandbox.compiles.clone().acquire_owned().await.ok();
+    let size_bytes = bytes.len();
     let compiled = compile_and_store(sandbox.clone(), digest.to_owned(), bytes, permit);
-    let mut compiled = std::pin::pin!(compiled);
-    match timeout(SHORT_COMPILE, &mut compiled).await {
-        Ok(compiled) => compiled,
-        Err(_) => {
-            let secs = sandbox.compiler.time.as_secs();
-            tracing::info!(
-                target: PROGRESS_TARGET,
-                "compiling {file}, once for each version (at most {secs} s of CPU time)"
-            );
-            compiled.await
-        }
+    let max_secs = sandbox.compiler.time.as_secs();
+    let report = |elapsed| {
+        let line = describe_progress(file, size_bytes, max_secs, elapsed);
+        tracing::info!(target: PROGRESS_TARGET, "{line}");
+    };
+    REPORTS.until_done(compiled, report).await
+}
+
+/// The log line of a compilation after this time.
+fn describe_progress(file: &str, size_bytes: usize, max_secs: u64, elapsed: Duration) -> String {
+    if elapsed <= REPORTS.first {
+        let megabytes = size_bytes as f64 / 1e6;
+        return format!(
+            "compiling {file} ({megabytes:.1} MB), once for each version (at most {max_secs} s of CPU time)"
+        );
     }
+    let secs = elapsed.as_secs();
+    format!("compiling {file}: {secs} s so far; the other engines serve meanwhile")
 }
 
 async fn compile_and_store(
@@ -86,4 +97,22 @@ async fn compile_and_store(
 
 fn task_failure(error: &JoinError) -> Refusal {
     format!("cannot be compiled: {}", describe_crash(error)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_names_the_size_first_and_the_time_later() {
+        let line = |secs| describe_progress("fox.wasm", 18_900_000, 60, Duration::from_secs(secs));
+        assert_eq!(
+            line(1),
+            "compiling fox.wasm (18.9 MB), once for each version (at most 60 s of CPU time)"
+        );
+        assert_eq!(
+            line(10),
+            "compiling fox.wasm: 10 s so far; the other engines serve meanwhile"
+        );
+    }
 }

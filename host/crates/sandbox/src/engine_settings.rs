@@ -56,6 +56,12 @@ impl EngineSettings {
             .collect()
     }
 
+    /// The value of a setting that is no secret, or its default.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        self.values.get(key)
+    }
+
     #[must_use]
     pub fn url(&self, key: &str) -> Option<UrlSetting> {
         let url = self.values.get(key)?.as_str()?;

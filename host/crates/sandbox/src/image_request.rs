@@ -119,6 +119,7 @@ impl ImageRequest {
             method: Method::GET.as_str(),
             path: &self.url[Position::BeforePath..Position::AfterQuery],
             credential_parameter: None,
+            credential_fields: Vec::new(),
             headers: &HeaderMap::new(),
             content_type: None,
             body: &Bytes::new(),

@@ -8,6 +8,7 @@ use crate::contract::pinhole::engine::job::{Host, Progress as GuestProgress};
 use crate::job_context::Progress;
 use crate::resources::ImageResource;
 use crate::state::State;
+use crate::traffic_recorder::RecordedReport;
 use pinhole_ground::guard::Guard;
 use pinhole_ground::text::plain;
 use pinhole_images::Image;
@@ -40,6 +41,14 @@ impl Host for State {
         };
         let fraction = progress.fraction.filter(|fraction| fraction.is_finite());
         let note = progress.note.map(redact);
+        if let Some(recorder) = &self.recorder {
+            recorder.report(RecordedReport {
+                fraction,
+                queue_position: progress.queue_position,
+                note: note.clone(),
+                preview: preview_image.as_ref().map(Image::media_type),
+            });
+        }
         self.context.progress.send_modify(|latest| {
             *latest = Progress {
                 fraction: fraction.map(|fraction| fraction.clamp(0.0, 1.0)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::{SetOnce, watch};
 use tokio_util::sync::CancellationToken;
 
 use pinhole_ground::audit::Actor;
@@ -111,9 +111,26 @@ pub struct Usage {
     entered_bytes: AtomicU64,
     billable_requests: AtomicU64,
     accepts_cancellation: AtomicBool,
+    started: SetOnce<()>,
 }
 
 impl Usage {
+    /// Waits until the engine works on the job: it has a slot.
+    pub async fn wait_for_start(&self) {
+        self.started.wait().await;
+    }
+
+    /// True once the engine works on the job.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        self.started.initialized()
+    }
+
+    /// Records that the job has a slot. A further attempt changes nothing.
+    pub(super) fn record_start(&self) {
+        self.started.set(()).ok();
+    }
+
     /// True if an upstream may have started to generate, and may charge for it.
     #[must_use]
     pub fn may_be_charged(&self) -> bool {

@@ -108,5 +108,5 @@ pub use queue::MAX_WAITING_PER_SLOT;
 pub use resolved_settings::{ResolvedSettings, SettingProblem};
 pub use sandbox::Options;
 pub use traffic_recorder::{
-    RecordedBytes, RecordedRequest, StepContent, TrafficRecorder, TrafficStep,
+    RecordedBytes, RecordedReport, RecordedRequest, StepContent, TrafficRecorder, TrafficStep,
 };

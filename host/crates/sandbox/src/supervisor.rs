@@ -51,6 +51,7 @@ impl<'a> Supervisor<'a> {
         place: Place,
     ) -> Result<T, Error> {
         place.set(self.acquire_slot().await?).ok();
+        self.context.usage.record_start();
         // The guest runtimes stop with the sandbox. They must run until the engine has asked its upstream to
         // stop, even if the server is dropped before.
         let sandbox = self.sandbox.clone();

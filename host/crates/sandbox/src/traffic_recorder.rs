@@ -18,6 +18,8 @@ use crate::body_text::BodyText;
 
 /// Length of all bodies and messages that are not dropped yet, in bytes.
 const MAX_HELD_BYTES: usize = 256 << 20;
+/// Progress reports of a call that are recorded.
+const MAX_REPORTS: usize = 1000;
 /// Length in bytes that each body and message counts at least, for its place in the queue.
 const MIN_COUNTED_BYTES: usize = 256;
 
@@ -65,6 +67,8 @@ pub enum StepContent {
     ReceivedBinary(RecordedBytes),
     /// The response is missing or incomplete, for the operator.
     Failed(String),
+    /// The engine reported progress. It belongs to no exchange, so its number is one of its own.
+    Report(RecordedReport),
     /// The last step of an exchange.
     End,
 }
@@ -81,11 +85,24 @@ pub struct RecordedRequest {
     pub path: String,
     /// The name of the query parameter that the credential adds to the path.
     pub credential_parameter: Option<String>,
+    /// JSON pointers to the fields that the credential adds to the body.
+    pub credential_fields: Vec<String>,
     /// Those that the guest set.
     pub headers: Vec<(String, String)>,
     pub content_type: Option<String>,
     pub body: RecordedBytes,
     pub is_web_socket: bool,
+}
+
+/// A progress report, as the engine made it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecordedReport {
+    /// From 0 to 1.
+    pub fraction: Option<f32>,
+    pub queue_position: Option<u32>,
+    pub note: Option<String>,
+    /// The media type of the preview.
+    pub preview: Option<&'static str>,
 }
 
 /// A body or a message. Clones share the bytes.
@@ -109,6 +126,7 @@ pub(crate) struct CallRecorder {
     recorder: TrafficRecorder,
     redactor: Arc<Redactor>,
     job: Arc<str>,
+    reports: AtomicUsize,
 }
 
 /// The recorder of one exchange. Dropping it ends the exchange.
@@ -124,6 +142,7 @@ pub(crate) struct RequestParts<'a> {
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
     pub(crate) credential_parameter: Option<&'a str>,
+    pub(crate) credential_fields: Vec<String>,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) content_type: Option<&'a [u8]>,
     pub(crate) body: &'a Bytes,
@@ -154,6 +173,7 @@ impl TrafficRecorder {
             recorder: self.clone(),
             redactor,
             job: job.into(),
+            reports: AtomicUsize::new(0),
         })
     }
 
@@ -209,7 +229,7 @@ impl CallRecorder {
     pub(crate) fn start(self: &Arc<Self>, request: &RequestParts<'_>) -> ExchangeRecorder {
         let exchange = ExchangeRecorder {
             call: self.clone(),
-            exchange: self.recorder.exchanges.fetch_add(1, Ordering::Relaxed),
+            exchange: self.next_number(),
         };
         let recorded = RecordedRequest {
             upstream: request.upstream.map(Arc::from),
@@ -217,6 +237,7 @@ impl CallRecorder {
             method: request.method.to_owned(),
             path: self.text(request.path),
             credential_parameter: request.credential_parameter.map(str::to_owned),
+            credential_fields: request.credential_fields.clone(),
             headers: self.headers(request.headers),
             content_type: request
                 .content_type
@@ -226,6 +247,28 @@ impl CallRecorder {
         };
         exchange.send(StepContent::Request(recorded));
         exchange
+    }
+
+    /// Records a progress report. Its note is redacted already.
+    pub(crate) fn report(&self, report: RecordedReport) {
+        if self.reports.fetch_add(1, Ordering::Relaxed) < MAX_REPORTS {
+            self.send(self.next_number(), StepContent::Report(report));
+        }
+    }
+
+    fn next_number(&self) -> u64 {
+        self.recorder.exchanges.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn send(&self, exchange: u64, content: StepContent) {
+        let step = TrafficStep {
+            job: self.job.clone(),
+            exchange,
+            at: Instant::now(),
+            content,
+        };
+        // The receiver may be gone: then it is not read.
+        self.recorder.steps.send(step).ok();
     }
 
     fn text(&self, text: &str) -> String {
@@ -315,14 +358,7 @@ impl ExchangeRecorder {
     }
 
     fn send(&self, content: StepContent) {
-        let step = TrafficStep {
-            job: self.call.job.clone(),
-            exchange: self.exchange,
-            at: Instant::now(),
-            content,
-        };
-        // The receiver may be gone: then it is not read.
-        self.call.recorder.steps.send(step).ok();
+        self.call.send(self.exchange, content);
     }
 }
 
@@ -362,6 +398,7 @@ mod tests {
             method: "POST",
             path: "/x?key=sk-a-secret-4711",
             credential_parameter: None,
+            credential_fields: Vec::new(),
             headers: &HeaderMap::new(),
             content_type: None,
             body: &Bytes::from_static(body.as_bytes()),

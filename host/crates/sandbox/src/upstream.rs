@@ -94,6 +94,7 @@ impl Host for State {
             method: Method::GET.as_str(),
             path: &path,
             credential_parameter: self.credential_parameter(&upstream),
+            credential_fields: self.credential_fields(&upstream),
             headers: &HeaderMap::new(),
             content_type: None,
             body: &Bytes::new(),
@@ -175,6 +176,7 @@ impl State {
             method: method.as_str(),
             path: &request.path,
             credential_parameter: self.credential_parameter(&request.upstream),
+            credential_fields: self.credential_fields(&request.upstream),
             headers: &headers,
             content_type: body.content_type.as_ref().map(HeaderValue::as_bytes),
             body: &body.bytes,
@@ -216,6 +218,16 @@ impl State {
     fn credential_parameter(&self, upstream: &str) -> Option<&str> {
         let upstream = self.network.upstreams.get(upstream)?;
         upstream.destination.credential_parameters().next()
+    }
+
+    /// For the recorder, so empty without one.
+    fn credential_fields(&self, upstream: &str) -> Vec<String> {
+        if self.recorder.is_none() {
+            return Vec::new();
+        }
+        let upstream = self.network.upstreams.get(upstream);
+        let fields = upstream.map(|it| it.destination.credential_fields());
+        fields.into_iter().flatten().map(str::to_owned).collect()
     }
 
     /// Counts a request and checks that it is granted.

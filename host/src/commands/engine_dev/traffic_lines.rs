@@ -101,7 +101,7 @@ impl TrafficLines {
                 open.messages += 1;
                 self.body_line("< message", &message)
             }
-            StepContent::Request(_) | StepContent::End => None,
+            StepContent::Request(_) | StepContent::Report(_) | StepContent::End => None,
         }
     }
 

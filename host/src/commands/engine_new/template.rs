@@ -42,8 +42,8 @@ const SHARED: &[TemplateFile] = files! {
 const RUST: &[TemplateFile] = files! {
     "" from "templates/rust": "Cargo.lock" "Cargo.toml" "README.md" "build.sh" "src/lib.rs" "pinhole-sdk/Cargo.toml";
     "pinhole-sdk/" from "../sdk": "src/batch.rs" "src/describe.rs" "src/engine.rs" "src/error.rs" "src/error_body.rs"
-        "src/families.rs" "src/json_text.rs" "src/lib.rs" "src/outline.rs" "src/output.rs" "src/parameters.rs"
-        "src/refusal.rs" "src/request.rs" "src/response.rs" "src/retry.rs" "src/settings.rs"
+        "src/error_body/page.rs" "src/families.rs" "src/json_text.rs" "src/lib.rs" "src/outline.rs" "src/output.rs" "src/parameters.rs"
+        "src/refusal.rs" "src/request.rs" "src/request/form.rs" "src/response.rs" "src/retry.rs" "src/settings.rs"
         "src/sizes.rs" "src/testing.rs" "src/upstream_text.rs";
 };
 
@@ -55,7 +55,7 @@ const JS: &[TemplateFile] = files! {
 const PYTHON: &[TemplateFile] = files! {
     "" from "templates/python": "README.md" "build.sh" "engine.py" "requirements.txt";
     "pinhole-sdk/" from "../sdk/python": "pinhole_sdk/__init__.py" "pinhole_sdk/description.py" "pinhole_sdk/engine.py"
-        "pinhole_sdk/error.py" "pinhole_sdk/job.py" "pinhole_sdk/py.typed" "pinhole_sdk/request.py" "pyproject.toml";
+        "pinhole_sdk/error.py" "pinhole_sdk/explain.py" "pinhole_sdk/job.py" "pinhole_sdk/py.typed" "pinhole_sdk/request.py" "pyproject.toml";
 };
 
 const C: &[TemplateFile] = files! {
@@ -93,6 +93,11 @@ mod tests {
     fn paths_in(directory: &Path, found: &mut Vec<PathBuf>) {
         for entry in directory.read_dir().unwrap() {
             let path = entry.unwrap().path();
+            // The tests of an SDK stay in the repository, and so does what running them writes.
+            let name = path.file_name().unwrap();
+            if name == "tests" || name == "__pycache__" {
+                continue;
+            }
             if path.is_dir() {
                 paths_in(&path, found);
             } else {

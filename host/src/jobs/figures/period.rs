@@ -1,4 +1,4 @@
-//! The sums of ten minutes.
+//! The sums of ten minutes, or of one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) struct FinishedAttempt {
     pub(super) traffic: Vec<Traffic>,
 }
 
-/// The attempts that ended in ten minutes.
+/// The attempts that ended in ten minutes, or in one.
 #[derive(Debug, Default)]
 pub(super) struct Period {
     pub(super) number: u32,
@@ -95,6 +95,19 @@ impl Period {
         for (index, row) in other.traffic.iter().enumerate() {
             self.add_traffic(index, row);
         }
+    }
+
+    pub(super) fn jobs(&self) -> u64 {
+        self.outcomes.iter().map(|count| u64::from(*count)).sum()
+    }
+
+    /// Jobs that failed by the engine or its upstream.
+    pub(super) fn failed(&self) -> u64 {
+        let counted = Outcome::ALL.iter().zip(self.outcomes);
+        let failed = counted.filter(|(outcome, _)| {
+            !matches!(outcome.class(), OutcomeClass::Ok | OutcomeClass::Neutral)
+        });
+        failed.map(|(_, count)| u64::from(count)).sum()
     }
 
     /// The outcomes that occurred.

@@ -1,4 +1,5 @@
-//! The record of one version of an engine: counts for each minute, and all other figures for each ten minutes.
+//! The record of one version of an engine: counts for each minute, and all other figures for each ten minutes, and for
+//! each minute of the last hour.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,11 +9,14 @@ use std::time::Duration;
 
 use super::counts::Counts;
 use super::period::{FinishedAttempt, PERIOD_MINUTES, Period, TrafficSum};
+use super::series::{Periods, SeriesRange};
 use super::version_figures::{MinuteFigures, UpstreamFigures, VersionFigures};
 use crate::jobs::outcome::{Outcome, OutcomeClass};
 
 /// Minutes that are held.
 pub(super) const MAX_MINUTES: u32 = 24 * 60;
+/// Minutes of which all figures are held, except the traffic.
+pub(super) const MAX_RECENT_MINUTES: u32 = 60;
 
 /// One version of an engine.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(super) struct ReadingTime {
 struct Record {
     minutes: VecDeque<Minute>,
     periods: VecDeque<Period>,
+    /// Periods of one minute, without traffic.
+    recent: VecDeque<Period>,
     /// The upstreams of [`Period::traffic`].
     upstreams: Vec<Option<Arc<str>>>,
     peak_memory_bytes: usize,
@@ -113,7 +119,7 @@ impl Version {
                 failed: minute.counts.failed(),
             });
         }
-        let jobs = sum.outcomes.iter().map(|count| u64::from(*count)).sum();
+        let jobs = sum.jobs();
         let mut failures = sum.outcomes();
         let ok = failures.remove(Outcome::Ok.name()).unwrap_or(0);
         let quantile_ms = |share| sum.times.quantile(share).map(millis);
@@ -136,6 +142,19 @@ impl Version {
         }
     }
 
+    /// Adds the periods of a range.
+    pub(super) fn add_periods(&self, range: SeriesRange, now: ReadingTime, sums: &mut Periods) {
+        let record = self.record_lock();
+        let periods = match range {
+            SeriesRange::Hour => &record.recent,
+            SeriesRange::Day => &record.periods,
+        };
+        let first = range.first_number(now);
+        for period in periods.iter().filter(|it| it.number >= first) {
+            sums.add(period);
+        }
+    }
+
     fn record_lock(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,9 +162,11 @@ impl Version {
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         let record = self.record_lock();
-        let of_periods = record.periods.iter().map(Period::heap_bytes);
+        let of_periods = record.periods.iter().chain(&record.recent);
+        let of_periods = of_periods.map(Period::heap_bytes);
+        let periods = record.periods.capacity() + record.recent.capacity();
         record.minutes.capacity() * size_of::<Minute>()
-            + record.periods.capacity() * size_of::<Period>()
+            + periods * size_of::<Period>()
             + of_periods.sum::<usize>()
     }
 }
@@ -167,7 +188,9 @@ impl Record {
             .iter()
             .map(|row| self.upstream_index(row.upstream.as_ref()))
             .collect();
-        let period = self.period(minute / PERIOD_MINUTES);
+        entry_of(&mut self.recent, minute, MAX_RECENT_MINUTES).add(attempt);
+        let max_periods = MAX_MINUTES / PERIOD_MINUTES;
+        let period = entry_of(&mut self.periods, minute / PERIOD_MINUTES, max_periods);
         period.add(attempt);
         for (index, row) in upstreams.into_iter().zip(&attempt.traffic) {
             period.add_traffic(index, &TrafficSum::from(row));
@@ -187,18 +210,6 @@ impl Record {
             neutral: 0,
         });
         self.minutes.push_back_mut(last)
-    }
-
-    /// As [`Self::minute`], for a period.
-    fn period(&mut self, number: u32) -> &mut Period {
-        let is_old = |it: &Period| it.number + MAX_MINUTES / PERIOD_MINUTES <= number;
-        while self.periods.front().is_some_and(is_old) {
-            self.periods.pop_front();
-        }
-        let is_same = |it: &mut Period| it.number == number;
-        let last = self.periods.pop_back_if(is_same);
-        self.periods
-            .push_back_mut(last.unwrap_or_else(|| Period::new(number)))
     }
 
     /// The index of an upstream. There are few: the component declares them.
@@ -225,7 +236,18 @@ impl Record {
     }
 }
 
-fn millis(time: Duration) -> u64 {
+/// As [`Record::minute`], for periods of which this number is held.
+fn entry_of(periods: &mut VecDeque<Period>, number: u32, max_periods: u32) -> &mut Period {
+    let is_old = |it: &Period| it.number + max_periods <= number;
+    while periods.front().is_some_and(is_old) {
+        periods.pop_front();
+    }
+    let is_same = |it: &mut Period| it.number == number;
+    let last = periods.pop_back_if(is_same);
+    periods.push_back_mut(last.unwrap_or_else(|| Period::new(number)))
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -311,6 +333,45 @@ mod tests {
         let day = figures(&version, 65, MAX_MINUTES);
         assert_eq!((day.jobs, day.since_ms), (5, HOUR_MS));
         assert_eq!(day.peak_memory_bytes, 50_000);
+    }
+
+    #[test]
+    fn version_series_has_minutes_of_an_hour_and_periods_of_a_day() {
+        let version = Version::new("openai", 0);
+        for (minute, outcome, millis) in [
+            (0, Outcome::Ok, 50_000),
+            (100, Outcome::Ok, 1000),
+            (100, Outcome::Error(ErrorKind::Upstream), 3000),
+            (102, Outcome::Error(ErrorKind::Blocked), 10),
+        ] {
+            version.record(minute, &attempt(outcome, millis));
+        }
+        let series = |range| {
+            let now = ReadingTime {
+                minute: 105,
+                first_minute_ms: HOUR_MS,
+            };
+            let mut periods = Periods::default();
+            version.add_periods(range, now, &mut periods);
+            periods.into_series(range, now)
+        };
+        let hour = series(SeriesRange::Hour);
+        assert_eq!(hour.since_ms, HOUR_MS + 46 * 60_000);
+        let summary = |it: &crate::jobs::figures::SeriesPoint| {
+            ((it.at_ms - HOUR_MS) / 60_000, it.jobs, it.failed, it.cpu_ms)
+        };
+        let minutes: Vec<_> = hour.points.iter().map(summary).collect();
+        assert_eq!(minutes, [(100, 2, 1, 400), (102, 1, 0, 1)]);
+        let [first, second] = hour.points.as_slice() else {
+            panic!("{hour:?}")
+        };
+        assert!(first.p50_ms.unwrap().abs_diff(1000) < 30);
+        assert!(first.p99_ms.unwrap().abs_diff(3000) < 90);
+        assert_eq!((first.peak_memory_bytes, second.p50_ms), (3000, None));
+        let day = series(SeriesRange::Day);
+        assert_eq!((day.since_ms, day.interval_secs), (HOUR_MS, 600));
+        let periods: Vec<_> = day.points.iter().map(summary).collect();
+        assert_eq!(periods, [(0, 1, 0, 5000), (100, 3, 1, 401)]);
     }
 
     #[test]

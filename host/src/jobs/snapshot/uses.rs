@@ -35,18 +35,50 @@ impl Snapshot {
         Some(&chosen.name)
     }
 
+    /// The names of the bindings to try if one is unavailable, in order.
+    #[must_use]
+    pub fn fallback_names(&self) -> &[String] {
+        &self.fallbacks
+    }
+
+    /// Why a name has no binding, if that is known. It follows the name in a sentence.
+    #[must_use]
+    pub fn unavailable_reason(&self, name: &str) -> Option<&str> {
+        self.unavailable.get(name).map(String::as_str)
+    }
+
+    /// The settings that name a binding which only a definition provides, for a person. Empty for an engine's own
+    /// binding, which exists without a definition.
+    #[must_use]
+    pub fn settings_that_name(&self, binding: &str) -> Vec<String> {
+        if self.engines.get(binding).is_some() {
+            return Vec::new();
+        }
+        let (settings, edit) = (&self.settings, &self.settings.edit);
+        let mut names = Vec::new();
+        for (variable, name, reason) in [
+            (ENGINE, &settings.engine, &settings.engine_reason),
+            (EDIT_ENGINE, &edit.engine, &edit.engine_reason),
+        ] {
+            if name == binding && is_named(reason) {
+                names.push(variable.to_owned());
+            }
+        }
+        if self.fallbacks.iter().any(|name| name == binding) {
+            names.push(FALLBACKS.to_owned());
+        }
+        let aliases = self.aliases.iter();
+        let aliases = aliases.filter(|(_, alias)| alias.binding == binding);
+        names.extend(aliases.map(|(name, _)| format!("{ALIASES} ({name})")));
+        names
+    }
+
     /// The settings that need an engine, for a person: those that name it or one of its bindings.
     #[must_use]
     pub fn settings_that_need(&self, engine: &str) -> Vec<String> {
         let is_of_engine = |name: &str| {
             self.binding(name)
                 .map_or(name == engine, |binding| binding.engine() == engine)
-        };
-        let is_named = |reason: &ChoiceReason| {
-            matches!(
-                reason,
-                ChoiceReason::Environment { .. } | ChoiceReason::Stored { .. }
-            )
         };
         let (settings, edit) = (&self.settings, &self.settings.edit);
         let mut needs = Vec::new();
@@ -69,4 +101,12 @@ impl Snapshot {
         needs.extend(named.map(|binding| format!("{BINDINGS} ({})", binding.name)));
         needs
     }
+}
+
+/// Whether a setting names the engine.
+fn is_named(reason: &ChoiceReason) -> bool {
+    matches!(
+        reason,
+        ChoiceReason::Environment { .. } | ChoiceReason::Stored { .. }
+    )
 }

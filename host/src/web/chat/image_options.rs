@@ -5,7 +5,9 @@ use serde_json::{Map, Value};
 
 use pinhole_ground::text::plain;
 
+use crate::chat::EditChoice;
 use crate::chat::model::parse_form_value;
+use crate::files::MAX_SOURCES;
 use crate::jobs::JobRequest;
 use crate::web::error::ApiError;
 
@@ -27,6 +29,11 @@ pub(in crate::web) struct ImageOptions {
     model: Option<String>,
     engine: Option<String>,
     parameters: Option<Map<String, Value>>,
+    /// `false`: a new image, whatever images the conversation has. `true`: an edit.
+    edit: Option<bool>,
+    /// The images to edit, in place of those of the conversation.
+    sources: Option<Vec<String>>,
+    mask: Option<String>,
 }
 
 impl ImageOptions {
@@ -51,6 +58,29 @@ impl ImageOptions {
     /// The name of the requested engine.
     pub(in crate::web) fn engine(&self) -> Option<String> {
         non_empty(self.engine.clone())
+    }
+
+    /// Removes what the options say about the images to edit. Fails if it contradicts itself.
+    pub(in crate::web) fn take_edit_choice(&mut self) -> Result<EditChoice, ApiError> {
+        let choice = EditChoice {
+            is_edit: self.edit.take(),
+            sources: self.sources.take().unwrap_or_default(),
+            mask: non_empty(self.mask.take()),
+        };
+        let field = |name: &str| format!("{FIELD}.{name}");
+        if choice.sources.len() > MAX_SOURCES {
+            let field = field("sources");
+            let message = format!("{field} has more than {MAX_SOURCES} images: send fewer");
+            return Err(ApiError::invalid(&field, message));
+        }
+        let names_images = !choice.sources.is_empty() || choice.mask.is_some();
+        if choice.is_edit == Some(false) && names_images {
+            let field = field("edit");
+            let message =
+                format!("{field} is false, but there are sources or a mask: leave them out");
+            return Err(ApiError::invalid(&field, message));
+        }
+        Ok(choice)
     }
 
     /// A job's request with these options and without a prompt.

@@ -28,6 +28,8 @@ pub(in crate::web) struct ChatBody {
     /// Counts the payload, and its text for a language model.
     pub(in crate::web) memory: MemoryLease,
     pub(in crate::web) origin: RequestOrigin,
+    /// The turn's image job has a row. `/v1` writes none.
+    pub(super) records_job: bool,
 }
 
 /// The fields of a chat completion request that the server uses. All fields are passed to the language
@@ -106,6 +108,7 @@ impl FromRequest<Arc<App>> for ChatBody {
                 payload,
                 memory: json.into_lease_with_text(),
                 origin,
+                records_job: !uri.path().starts_with("/v1/"),
             })
         };
         let chat = read.await;

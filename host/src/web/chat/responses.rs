@@ -251,6 +251,8 @@ async fn turn_of(app: &App, turn: &Turn, response: &ResponseId) -> Result<Turn, 
         requester,
         engine: turn.engine.clone(),
         image_options: turn.image_options.clone(),
+        edit_choice: turn.edit_choice.clone(),
+        records_job: turn.records_job,
         payload: turn.payload.clone(),
         memory,
     };

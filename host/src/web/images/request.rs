@@ -17,6 +17,8 @@ use crate::web::openai::is_openai_engine;
 
 /// The field that names the images to edit.
 pub(super) const IMAGE: &str = "image";
+/// The field that names the mask.
+pub(super) const MASK: &str = "mask";
 
 /// The images to generate.
 #[derive(Deserialize, ToSchema)]
@@ -97,6 +99,8 @@ impl GenerationRequest {
 pub(super) struct EditRequest {
     /// The images to edit: data URLs, URLs of stored files, or their ids.
     pub(super) image: ImageNames,
+    /// Not part of Open WebUI's API: a PNG that is transparent where the first image may change, named like an image.
+    pub(super) mask: Option<String>,
     #[schema(inline)]
     #[serde(flatten)]
     pub(super) generation: GenerationRequest,
@@ -115,6 +119,7 @@ impl FromFields for EditBody {
         let is_nested = fields.enter("form_data");
         let request = EditRequest {
             image: fields.parse_field(IMAGE)?,
+            mask: non_empty(fields.parse_field(MASK)?),
             generation: fields.parse()?,
         };
         if is_nested {

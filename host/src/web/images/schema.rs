@@ -83,6 +83,15 @@ pub(in crate::web) fn steps() -> Object {
         .build()
 }
 
+/// Inference steps of an API that refuses them if the engine does not support them.
+pub(in crate::web) fn supported_steps() -> Object {
+    nullable(Type::Integer)
+        .description(Some("Inference steps, for engines that support them."))
+        .minimum(Some(1))
+        .maximum(Some(MAX_STEPS))
+        .build()
+}
+
 pub(in crate::web) fn seed() -> Object {
     nullable(Type::Integer)
         .description(Some(

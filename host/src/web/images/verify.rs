@@ -123,7 +123,7 @@ pub(super) struct VerificationReport {
 
 /// Where a value of a job goes.
 #[derive(Serialize, ToSchema)]
-struct PlacementRow {
+pub(in crate::web) struct PlacementRow {
     /// Key of the setting that holds the document.
     setting: String,
     /// Name of the value, such as `prompt`.

@@ -21,7 +21,7 @@ use super::images_response::ImageProperties;
 use super::job_stream::{JobEvent, StreamEvent, StreamFormat};
 use super::set_member;
 use crate::app::App;
-use crate::chat::images_markdown;
+use crate::chat::{EditChoice, images_markdown};
 use crate::files::link::FileLinks;
 use crate::jobs::JobRequest;
 use crate::store::{User, now};
@@ -132,7 +132,8 @@ async fn plan_job(
     check_choices(payload)?;
     check_outputs(payload)?;
     check_fields(payload)?;
-    let options = ImageOptions::from_payload(payload)?;
+    let mut options = ImageOptions::from_payload(payload)?;
+    check_edit_choice(&options.take_edit_choice()?)?;
     if let Some(engine) = options.engine() {
         model.engine = Some(engine);
     }
@@ -159,6 +160,16 @@ async fn plan_job(
         edit,
         is_stored,
     }))
+}
+
+/// Fails for options of turns: here the conversation decides what is edited.
+fn check_edit_choice(choice: &EditChoice) -> Result<(), ApiError> {
+    if choice.is_edit.is_none() && choice.sources.is_empty() && choice.mask.is_none() {
+        return Ok(());
+    }
+    let field = "image_generation";
+    let message = "edit, sources and mask of image_generation are for /api/chat/completions: use /v1/images/edits";
+    Err(ApiError::invalid(field, message))
 }
 
 fn check_fields(payload: &Map<String, Value>) -> Result<(), ApiError> {

@@ -32,7 +32,8 @@ struct EffectiveEngine {
     source: EngineSource,
     /// Why this engine is used.
     reason: String,
-    /// `null` leaves the choice to the engine, as for the size and the steps.
+    /// That of the engine's binding, or else of the settings. `null` leaves the choice to the engine, as for the size and
+    /// the steps.
     #[schema(required = true)]
     model: Option<String>,
     #[schema(required = true)]
@@ -72,11 +73,12 @@ impl From<&ChoiceReason> for EngineSource {
 }
 
 impl EffectiveSettings {
-    fn new(snapshot: &Snapshot) -> Self {
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
         let settings = &snapshot.settings;
         let edit = &settings.edit;
         let is_available = |engine: &str| snapshot.binding(engine).is_some();
-        let of_bindings = snapshot.bindings().flat_map(|binding| binding.problems());
+        let generating = snapshot.binding(&settings.engine);
+        let editing = snapshot.binding(&edit.engine);
         Self {
             generation: EffectiveEngine {
                 enabled: settings.enabled,
@@ -84,9 +86,13 @@ impl EffectiveSettings {
                 available: is_available(&settings.engine),
                 source: (&settings.engine_reason).into(),
                 reason: settings.engine_reason.to_string(),
-                model: settings.model.clone(),
-                size: settings.size.clone(),
-                steps: settings.steps,
+                model: generating
+                    .map_or(settings.model.as_deref(), |it| it.default_model())
+                    .map(str::to_owned),
+                size: generating
+                    .map_or(settings.size.as_deref(), |it| it.default_size())
+                    .map(str::to_owned),
+                steps: generating.map_or(settings.steps, |it| it.default_steps()),
             },
             edit: EffectiveEngine {
                 enabled: edit.enabled,
@@ -94,15 +100,15 @@ impl EffectiveSettings {
                 available: is_available(&edit.engine),
                 source: (&edit.engine_reason).into(),
                 reason: edit.engine_reason.to_string(),
-                model: edit.model.clone(),
-                size: edit.size.clone(),
+                model: editing
+                    .map_or(edit.model.as_deref(), |it| it.default_edit_model())
+                    .map(str::to_owned),
+                size: editing
+                    .map_or(edit.size.as_deref(), |it| it.default_edit_size())
+                    .map(str::to_owned),
                 steps: None,
             },
-            problems: snapshot
-                .unknown_names()
-                .into_iter()
-                .chain(of_bindings)
-                .collect(),
+            problems: snapshot.all_problems(),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use pinhole_sdk::{Error, Job, Size};
 use serde_json::{Value, json};
 
+use super::node_input::{DENOISE, STRENGTH};
+
 /// Sides are rounded down to a multiple of this many pixels: a latent image has an eighth of an image's
 /// sides.
 pub(super) const BLOCK: u32 = 8;
@@ -14,7 +16,7 @@ const SEED_BITS: u32 = 53;
 pub(super) const MAX_SHOWN_BYTES: usize = 200;
 /// Names that no parameter may have: the host has validated the fields of the job, and a job must not
 /// select files of the server.
-const RESERVED: [&str; 13] = [
+const RESERVED: [&str; 14] = [
     "prompt",
     "negative_prompt",
     "model",
@@ -26,6 +28,7 @@ const RESERVED: [&str; 13] = [
     "batch_size",
     "steps",
     "seed",
+    "strength",
     "image",
     "mask",
 ];
@@ -73,11 +76,18 @@ impl JobValues {
         if let Some(steps) = job.steps {
             set("steps", json!(steps));
         }
+        if let Some(strength) = job.decimal_strength() {
+            set(STRENGTH, json!(strength));
+        }
         // A list would be a link and an object a node, but the graph belongs to the operator.
         let parameters = job.parse_parameters(&RESERVED)?;
         if let Some((name, _)) = parameters.iter().find(|(_, value)| !is_scalar(value)) {
             let message = format!("parameter {name} is neither a text, a number nor a boolean");
             return Err(Error::invalid(name, message));
+        }
+        if job.strength.is_some() && parameters.contains_key(DENOISE) {
+            let message = "denoise is the strength of the job: leave out one of both";
+            return Err(Error::invalid(DENOISE, message));
         }
         let parameter_names = parameters.keys().cloned().collect();
         values.extend(parameters);
@@ -111,8 +121,10 @@ impl JobValues {
         &self.explicit
     }
 
+    /// The value of this name. A job can also set its strength as the parameter `denoise`.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
-        self.values.get(name)
+        let denoise = || self.values.get(DENOISE).filter(|_| name == STRENGTH);
+        self.values.get(name).or_else(denoise)
     }
 
     pub(super) fn parameter_names(&self) -> impl Iterator<Item = &String> {
@@ -131,6 +143,7 @@ fn explicit_names(job: &Job) -> Vec<&'static str> {
         ("n", job.count > 1),
         ("steps", job.steps.is_some()),
         ("seed", job.seed.is_some()),
+        (STRENGTH, job.strength.is_some()),
     ]
     .into_iter()
     .filter_map(|(name, is_explicit)| is_explicit.then_some(name))

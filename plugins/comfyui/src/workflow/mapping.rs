@@ -19,6 +19,7 @@ const TYPES: &[&str] = &[
     "n",
     "steps",
     "seed",
+    "strength",
     "image",
     "mask",
 ];
@@ -222,6 +223,7 @@ fn usual_input<'a>(own: &[&'a str], value_type: &str) -> Option<&'a str> {
         "model" => MODEL_INPUTS,
         "seed" => &["seed", "noise_seed"],
         "n" => COUNT_INPUTS,
+        "strength" => &["denoise", "strength"],
         "image" | "mask" => &["image"],
         _ => &alone,
     };

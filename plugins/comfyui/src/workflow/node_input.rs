@@ -2,6 +2,11 @@
 
 use serde_json::Value;
 
+/// The value that says how far an edit may differ from its source.
+pub(super) const STRENGTH: &str = "strength";
+/// The input of a sampler that takes it, and the name of the same value as a parameter.
+pub(super) const DENOISE: &str = "denoise";
+
 /// An input of a node, and the content that a job writes to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeInput {
@@ -27,7 +32,11 @@ pub enum InputContent {
 }
 
 impl NodeInput {
+    /// Whether it takes the value of this name. What takes the strength also takes the parameter `denoise`.
     pub(super) fn takes(&self, name: &str) -> bool {
-        matches!(&self.content, InputContent::JobValue(value) if value == name)
+        let InputContent::JobValue(value) = &self.content else {
+            return false;
+        };
+        value == name || value == STRENGTH && name == DENOISE
     }
 }

@@ -64,7 +64,7 @@ pub fn multipart(bytes: &[u8]) {
 }
 
 /// Assembles a body as the host does for a guest; `None` if it is refused.
-fn assemble(body: Body) -> Option<RequestBody> {
+pub(super) fn assemble(body: Body) -> Option<RequestBody> {
     let _entered = RUNTIME.enter();
     let (mut state, _driver) = State::new(CallSetup {
         engine: "fuzz",

@@ -90,7 +90,10 @@ impl BodyWriter<'_> {
                 let fields = fields.iter().map(|field| self.form_field(field));
                 let fields: Vec<_> = fields.collect();
                 json.insert("form".to_owned(), fields.into());
-            } else if let Ok(value) = serde_json::from_slice(body) {
+            } else if let Ok(mut value) = serde_json::from_slice(body) {
+                for pointer in &request.credential_fields {
+                    set_any(&mut value, pointer);
+                }
                 let name = format!("request-{number}");
                 let value = self.json(&name, value, Side::Request);
                 json.insert("json".to_owned(), value);
@@ -245,7 +248,7 @@ impl BodyWriter<'_> {
     }
 
     /// JSON as a pattern or a reply. It is in a file if it is long.
-    fn json(&mut self, name: &str, value: Value, side: Side) -> Value {
+    pub(super) fn json(&mut self, name: &str, value: Value, side: Side) -> Value {
         if has_computed(&value) {
             // Keys such as `$ref` would be computed in the case itself.
             let replaced = self.replaced(value, side, false);
@@ -329,4 +332,21 @@ impl BodyWriter<'_> {
     fn note(&mut self, subject: &str, text: &str) {
         self.notes.push(format!("{subject}: {text}"));
     }
+}
+
+/// Sets the value at a JSON pointer to a pattern that matches anything, and adds the objects that it lacks: there the
+/// server adds a secret.
+fn set_any(json: &mut Value, pointer: &str) {
+    let mut target = json;
+    for name in pointer.split('/').skip(1) {
+        let name = name.replace("~1", "/").replace("~0", "~");
+        if target.is_null() {
+            *target = Value::Object(Map::new());
+        }
+        let Some(fields) = target.as_object_mut() else {
+            return;
+        };
+        target = fields.entry(name).or_insert(Value::Null);
+    }
+    *target = "{any}".into();
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pinhole_sandbox::{RecordedBytes, RecordedRequest, StepContent, TrafficStep};
+use pinhole_sandbox::{RecordedBytes, RecordedReport, RecordedRequest, StepContent, TrafficStep};
 
 /// Repeated requests of a case: more take time, and show nothing else.
 const MAX_REPEATED: usize = 2;
@@ -27,11 +27,20 @@ pub(super) enum SocketMessage {
     Binary(RecordedBytes),
 }
 
-/// Groups the steps by their exchanges, in the order of the requests.
-pub(super) fn group(steps: Vec<TrafficStep>) -> Vec<RecordedExchange> {
+/// A progress report, and the number of its step.
+pub(super) struct NumberedReport {
+    pub(super) number: usize,
+    pub(super) report: RecordedReport,
+}
+
+/// Groups the steps by their exchanges, in the order of the requests. Also returns the progress reports.
+pub(super) fn group(steps: Vec<TrafficStep>) -> (Vec<RecordedExchange>, Vec<NumberedReport>) {
     let mut exchanges: BTreeMap<u64, RecordedExchange> = BTreeMap::new();
+    let mut reports = Vec::new();
     for (number, step) in steps.into_iter().enumerate() {
-        if let StepContent::Request(request) = step.content {
+        if let StepContent::Report(report) = step.content {
+            reports.push(NumberedReport { number, report });
+        } else if let StepContent::Request(request) = step.content {
             let exchange = RecordedExchange {
                 request,
                 head: None,
@@ -47,13 +56,13 @@ pub(super) fn group(steps: Vec<TrafficStep>) -> Vec<RecordedExchange> {
             exchange.add(number, step.content);
         }
     }
-    exchanges.into_values().collect()
+    (exchanges.into_values().collect(), reports)
 }
 
 impl RecordedExchange {
     fn add(&mut self, number: usize, content: StepContent) {
         match content {
-            StepContent::Request(_) => {}
+            StepContent::Request(_) | StepContent::Report(_) => {}
             StepContent::Head { status, headers } => self.head = Some((status, headers)),
             StepContent::Body(body) => {
                 self.body = Some(body);

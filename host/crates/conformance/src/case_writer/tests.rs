@@ -1,4 +1,5 @@
-use pinhole_sandbox::{RecordedRequest, StepContent};
+use pinhole_sandbox::{RecordedReport, RecordedRequest, StepContent};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::*;
@@ -48,6 +49,10 @@ fn start(number: u64, line: &str, body: &Value) -> Vec<TrafficStep> {
         method: method.to_owned(),
         path: path.to_owned(),
         credential_parameter: (path == "/slow").then(|| "key".to_owned()),
+        credential_fields: match path {
+            "/keyed" => vec!["/extra_data/api_key".to_owned(), "/token".to_owned()],
+            _ => Vec::new(),
+        },
         headers: Vec::new(),
         content_type: Some("application/json".to_owned()),
         body: body.into(),
@@ -73,10 +78,16 @@ fn write(steps: Vec<TrafficStep>) -> (Value, WrittenCase) {
         )],
         image_hosts_variable: "API_HOSTS".to_owned(),
         steps,
-        outcome: RecordedOutcome::Images {
+        outcome: RecordedOutcome::Images(JobImages {
             images: Vec::new(),
             revised_prompt: None,
-        },
+            details: json!({"id": 7}),
+            seeds: vec![Some(81_726_354), Some(81_726_355), None],
+            usage: Some(json!({"seconds": 1.5})),
+            cost: Some((0.04, "USD".to_owned())),
+            warnings: vec!["see https://api.example.com/v1/jobs/7".to_owned()],
+            engine_warnings: 1,
+        }),
     });
     let json: Value = serde_json::from_slice(&case.files[CASE_FILE]).unwrap();
     if case.files.len() == 1 {
@@ -207,4 +218,66 @@ fn images_become_specifications_and_long_values_files() {
     );
     let names: Vec<&str> = written.files.keys().map(String::as_str).collect();
     assert_eq!(names, ["case.json", "reply-1.json", "request-3.json"]);
+}
+
+#[test]
+fn fields_of_the_credential_match_anything() {
+    let body = json!({"prompt": "a fox", "extra_data": {"n": 1}});
+    let (case, _) = write(exchange(0, "POST /keyed", &body, &json!({})));
+    assert_eq!(
+        case["upstream"][0]["request"]["json"],
+        json!({"prompt": "a fox", "extra_data": {"n": 1, "api_key": "{any}"}, "token": "{any}"})
+    );
+}
+
+#[test]
+fn outcome_has_what_the_engine_said() {
+    let body = json!({"seed": 81_726_354});
+    let (case, _) = write(exchange(0, "POST /jobs", &body, &json!({"id": 7})));
+    assert_eq!(
+        case["outcome"],
+        json!({
+            "pictures": [],
+            "details": {
+                "id": 7,
+                "notes": ["see {upstream}/v1/jobs/7"],
+                // The second was never sent.
+                "seeds": ["{seed}", "{any}"],
+                "usage": {"seconds": 1.5},
+                "cost": {"amount": 0.04, "unit": "USD"},
+            },
+            "warnings": ["see {upstream}/v1/jobs/7"],
+        })
+    );
+}
+
+fn report(number: u64, note: &str) -> TrafficStep {
+    let report = RecordedReport {
+        fraction: Some(0.5),
+        note: Some(note.to_owned()),
+        ..RecordedReport::default()
+    };
+    step(number, StepContent::Report(report))
+}
+
+#[test]
+fn reports_are_those_that_every_replay_has() {
+    let state = |number: u64, reply: &Value| exchange(number, "GET /jobs/7", &Value::Null, reply);
+    let mut steps = exchange(0, "POST /jobs", &json!({}), &json!({"id": 7}));
+    steps.push(report(10, "replaced"));
+    steps.push(report(11, "queued"));
+    steps.extend(state(1, &json!({"n": 1})));
+    steps.push(report(12, "of a poll that is left out"));
+    steps.extend(state(2, &json!({"n": 1})));
+    steps.push(report(13, "running"));
+    steps.extend(state(3, &json!({"n": 2})));
+    steps.push(report(14, "done"));
+    let (case, _) = write(steps);
+    let notes: Vec<&Value> = case["reports"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|report| &report["note"])
+        .collect();
+    assert_eq!(notes, ["queued", "running", "done"]);
 }

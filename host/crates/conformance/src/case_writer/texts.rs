@@ -25,6 +25,8 @@ pub(super) struct Texts {
     /// Texts and the names of their placeholders.
     ids: Vec<(String, String)>,
     seeds: Vec<(u64, String)>,
+    /// The parameters of the job, and the replies without images.
+    known: String,
 }
 
 impl Texts {
@@ -36,6 +38,7 @@ impl Texts {
             further: BTreeSet::new(),
             ids: Vec::new(),
             seeds: Vec::new(),
+            known: String::new(),
         };
         for url in base_urls {
             texts.add_origin(url);
@@ -111,6 +114,13 @@ impl Texts {
                 }
             }
         }
+        self.known = known;
+    }
+
+    /// Whether a reply has this number. Digits of an image in base64 are no number of their own.
+    pub(super) fn is_in_reply(&self, number: u64) -> bool {
+        let digits = number.to_string();
+        tokens(&self.known).any(|token| token == digits)
     }
 
     fn find_ids(&mut self, text: &str, known: &str) {

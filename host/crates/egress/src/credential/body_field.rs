@@ -29,6 +29,12 @@ pub fn check_body_pointer(pointer: &str) -> Result<(), String> {
     parse_pointer(pointer).map(drop)
 }
 
+/// The JSON body with this secret at a pointer. The error is for the operator.
+pub fn insert_body_field(pointer: &str, secret: &str, body: &[u8]) -> Result<Bytes, String> {
+    let field = BodyField::new(pointer, secret)?;
+    field.insert_into(body).map_err(|refusal| refusal.reason)
+}
+
 /// The names of a JSON pointer. The error does not repeat it.
 fn parse_pointer(pointer: &str) -> Result<Vec<String>, String> {
     let problem = || {

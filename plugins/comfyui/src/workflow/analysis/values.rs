@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::names::{LinkKind, is_model_file, is_seed, link_kind};
+use super::names::{LinkKind, is_image_file, is_model_file, is_seed, link_kind};
 use super::network::{GUIDER, Network, Use};
 use crate::workflow::graph::{Link, class, input_value, inputs, link_origin, links};
-use crate::workflow::node_input::{InputContent, NodeInput};
+use crate::workflow::node_input::{DENOISE, InputContent, NodeInput, STRENGTH};
 
 /// Inputs that name a model file.
 pub(crate) const MODEL_INPUTS: &[&str] = &["ckpt_name", "unet_name", "model_name"];
@@ -17,7 +17,7 @@ pub(crate) const COUNT_INPUTS: &[&str] = &["batch_size", "amount"];
 const API_COUNT_INPUTS: &[&str] = &["n", "num_images", "number_of_images"];
 const STEPS: &str = "steps";
 /// Inputs of a sampler that a job may set as parameters.
-const SAMPLER_PARAMETERS: &[&str] = &["cfg", "denoise", "sampler_name", "scheduler"];
+const SAMPLER_PARAMETERS: &[&str] = &["cfg", DENOISE, "sampler_name", "scheduler"];
 /// Inputs of nodes that only hold a number for other nodes.
 const VALUE_INPUTS: &[&str] = &["value", "int", "number", "seed", "float"];
 /// Maximum number of consecutive nodes that only hold a value.
@@ -57,7 +57,7 @@ pub(super) fn find(network: &Network<'_>) -> Vec<NodeInput> {
         }
         search.add_size(id, &images);
         search.add_model(id);
-        search.add_parameters(id);
+        search.add_parameters(id, search.starts_with_source(&images));
     }
     if samplers.is_empty() {
         search.add_values_of_other_nodes();
@@ -98,6 +98,20 @@ impl<'g> ValueSearch<'_, 'g> {
         };
         self.network
             .behind(sampler, follows, |id| self.network.is_sampler(id))
+    }
+
+    /// Whether a sampler starts with a loaded image, and not with an empty latent image: that has a size and a number
+    /// of its own.
+    fn starts_with_source(&self, images: &[&'g str]) -> bool {
+        let is_empty =
+            |id: &&str| self.size_inputs(id).is_some() && self.has_any(id, &["batch_size"]);
+        let loads_file = |id: &&str| {
+            let is_loader =
+                class(self.network.graph, id).is_some_and(|it| it.contains("LoadImage"));
+            let is_file = |value: &Value| value.as_str().is_some_and(is_image_file);
+            is_loader || self.inputs(id).any(|(_, value)| is_file(value))
+        };
+        images.iter().any(loads_file) && !images.iter().any(is_empty)
     }
 
     /// Adds the size of the latent image that a sampler starts with: an empty one, or one from an image
@@ -171,7 +185,9 @@ impl<'g> ValueSearch<'_, 'g> {
 
     /// Adds the sampler's own inputs that a job may set as parameters, and those of its guider, its
     /// method and its schedule.
-    fn add_parameters(&mut self, sampler: &'g str) {
+    ///
+    /// If the sampler starts with a source image, how much it changes the image is the strength of the edit.
+    fn add_parameters(&mut self, sampler: &'g str, starts_with_source: bool) {
         let parts = [GUIDER, "sampler", "sigmas"]
             .into_iter()
             .filter_map(|input| link_origin(self.network.graph, sampler, input));
@@ -179,7 +195,9 @@ impl<'g> ValueSearch<'_, 'g> {
         for parameter in SAMPLER_PARAMETERS {
             let holder = nodes.iter().find(|id| self.has_any(id, &[parameter]));
             if let Some(id) = holder.copied() {
-                self.add_if_present(parameter, id, &[parameter]);
+                let is_strength = *parameter == DENOISE && starts_with_source;
+                let name = if is_strength { STRENGTH } else { parameter };
+                self.add_if_present(name, id, &[parameter]);
             }
         }
     }

@@ -6,7 +6,7 @@ use pinhole_images::Image;
 use pinhole_sandbox::{JobContext, Progress};
 use serde_json::{Map, Value, json};
 
-use super::event::{MessageEvents, PROGRESS};
+use crate::event::{MessageEvents, PROGRESS};
 use crate::files::encode_data_url;
 
 /// Time between two events of a job. Reports in between are merged.
@@ -14,42 +14,58 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// Length of a preview that is emitted, in bytes.
 const MAX_PREVIEW_BYTES: usize = 128 << 10;
 
-/// Waits for a job and emits its progress.
-pub(super) async fn follow<T>(
+/// Waits for a job without a row and emits its progress.
+pub async fn follow<T>(
     events: &MessageEvents,
     context: &JobContext,
     job: impl Future<Output = T>,
 ) -> T {
-    follow_every(INTERVAL, events, context, job).await
+    tokio::select! {
+        biased;
+        done = job => done,
+        never = emit_progress(events, context, None) => never,
+    }
 }
 
-async fn follow_every<T>(
+/// Emits what a job reports from this call on. `job_id` is its id if it has a row. Never returns.
+pub(super) fn emit_progress<T>(
+    events: &MessageEvents,
+    context: &JobContext,
+    job_id: Option<&str>,
+) -> impl Future<Output = T> {
+    emit_every(INTERVAL, events, context, job_id)
+}
+
+fn emit_every<T>(
     interval: Duration,
     events: &MessageEvents,
     context: &JobContext,
-    job: impl Future<Output = T>,
-) -> T {
+    job_id: Option<&str>,
+) -> impl Future<Output = T> {
     let mut reports = context.progress.subscribe();
-    let emit_reports = async {
+    async move {
         let mut last_preview = None;
         // The sender lives as long as `context`.
         while reports.changed().await.is_ok() {
             let progress = reports.borrow_and_update().clone();
-            events.emit(PROGRESS, event_data(progress, &mut last_preview));
+            events.emit(PROGRESS, event_data(progress, job_id, &mut last_preview));
             tokio::time::sleep(interval).await;
         }
         std::future::pending().await
-    };
-    tokio::select! {
-        biased;
-        done = job => done,
-        never = emit_reports => never,
     }
 }
 
+/// The preview as a data URL, if it is short enough.
+pub(super) fn preview_url(preview: &Image) -> Option<String> {
+    (preview.bytes().len() <= MAX_PREVIEW_BYTES).then(|| encode_data_url(preview))
+}
+
 /// The known fields, and the preview if it differs from the last one.
-fn event_data(progress: Progress, last_preview: &mut Option<Image>) -> Value {
+fn event_data(progress: Progress, job_id: Option<&str>, last_preview: &mut Option<Image>) -> Value {
     let mut fields = Map::new();
+    if let Some(id) = job_id {
+        fields.insert("job_id".to_owned(), id.into());
+    }
     if let Some(fraction) = progress.fraction {
         fields.insert("fraction".to_owned(), json!(fraction));
     }
@@ -61,8 +77,10 @@ fn event_data(progress: Progress, last_preview: &mut Option<Image>) -> Value {
     }
     if let Some(preview) = progress.preview {
         let last = last_preview.as_ref().map(Image::bytes);
-        if last != Some(preview.bytes()) && preview.bytes().len() <= MAX_PREVIEW_BYTES {
-            fields.insert("preview".to_owned(), encode_data_url(&preview).into());
+        if last != Some(preview.bytes())
+            && let Some(url) = preview_url(&preview)
+        {
+            fields.insert("preview".to_owned(), url.into());
             *last_preview = Some(preview);
         }
     }
@@ -74,12 +92,16 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::chat::event::{EventTarget, Events};
+    use crate::event::{EventTarget, Events};
 
     #[test]
     fn event_data_contains_known_fields_and_each_preview_once() {
         let mut last = None;
-        assert_eq!(event_data(Progress::default(), &mut last), json!({}));
+        assert_eq!(event_data(Progress::default(), None, &mut last), json!({}));
+        assert_eq!(
+            event_data(Progress::default(), Some("j"), &mut last),
+            json!({"job_id": "j"})
+        );
         let first = Progress {
             fraction: Some(0.5),
             queue_position: Some(2),
@@ -90,8 +112,8 @@ mod tests {
         let url = format!("data:image/png;base64,{base64}");
         let expected =
             json!({"fraction": 0.5, "queue_position": 2, "note": "step 1", "preview": url});
-        assert_eq!(event_data(first.clone(), &mut last), expected);
-        let repeated = event_data(first, &mut last);
+        assert_eq!(event_data(first.clone(), None, &mut last), expected);
+        let repeated = event_data(first, None, &mut last);
         assert_eq!(repeated.get("preview"), None);
         for (width, bytes, is_emitted) in [
             (2, MAX_PREVIEW_BYTES, true),
@@ -101,7 +123,7 @@ mod tests {
                 preview: Some(Image::sample(width, bytes)),
                 ..Progress::default()
             };
-            let data = event_data(progress, &mut last);
+            let data = event_data(progress, None, &mut last);
             assert_eq!(data.get("preview").is_some(), is_emitted, "{bytes}");
         }
     }
@@ -130,7 +152,11 @@ mod tests {
             chat_id: None,
             message_id: "m".to_owned(),
         });
-        follow_every(interval, &message_events, &context, job).await;
+        tokio::select! {
+            biased;
+            () = job => {}
+            () = emit_every(interval, &message_events, &context, None) => {}
+        }
         let expected: Vec<_> = emitted.iter().map(|it| json!({"fraction": it})).collect();
         let data: Vec<_> = received
             .iter()

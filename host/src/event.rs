@@ -1,4 +1,4 @@
-//! Events of users: what happens while turns run.
+//! Events of users: what happens while turns and jobs run.
 //!
 //! Each user has a backlog of recent events. A listener reads it at its own pace, and continues where it
 //! was when it reconnects. If events were lost meanwhile, it receives a gap event first.
@@ -23,6 +23,8 @@ pub const MAX_ALL_LISTENERS: usize = 10_000;
 pub const PROGRESS: &str = "pinhole:progress";
 /// The language model's text so far. Replaces the previous event of this kind of its message.
 pub const COMPLETION: &str = "chat:completion";
+/// A job has changed its state. Open WebUI's clients ignore this kind.
+pub const JOB: &str = "pinhole:job";
 /// An engine has changed. For administrators. Open WebUI's clients ignore this kind.
 pub const ENGINE: &str = "pinhole:engine";
 /// Events were lost. The client must reload what it shows.
@@ -260,7 +262,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::chat::event::backlog::{MAX_ALL_BYTES, MAX_BACKLOGS, MAX_BYTES, MAX_EVENTS};
+    use crate::event::backlog::{MAX_ALL_BYTES, MAX_BACKLOGS, MAX_BYTES, MAX_EVENTS};
 
     fn event(user_id: &str, kind: &'static str, data: Value) -> Event {
         Event {

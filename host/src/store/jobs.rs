@@ -1,0 +1,542 @@
+//! Jobs of the jobs API and of chats: active and ended ones.
+
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, SqliteConnection};
+use utoipa::ToSchema;
+
+use super::{Store, now};
+
+/// Ended jobs of one user that are stored.
+pub const MAX_STORED_JOBS: u32 = 1_000;
+/// How long ended jobs are stored, in days.
+pub const MAX_JOB_AGE_DAYS: u32 = 30;
+/// How long a request with an idempotency key gets the job of the first one, in seconds.
+pub const IDEMPOTENCY_SECS: u32 = 24 * 3600;
+
+const COLUMNS: &str = "jobs.id, user_id, origin, chat_id, message_id, operation, state, request, binding, engine,
+    engine_version, digest, ordered, result, error, idempotency_key, request_hash, jobs.created_at, started_at,
+    ended_at, duration_ms";
+
+/// Where a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// It is accepted, and waits for a slot.
+    Waiting,
+    /// The engine works.
+    Running,
+    /// It has images.
+    Done,
+    Failed,
+    /// A user stopped it.
+    Cancelled,
+    /// The server stopped while it was active.
+    Interrupted,
+}
+
+/// A job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRow {
+    /// Ascends with the time of its creation.
+    pub id: String,
+    pub user_id: String,
+    /// `api` or `chat`.
+    pub origin: String,
+    pub chat_id: Option<String>,
+    pub message_id: Option<String>,
+    /// `generate` or `edit`.
+    pub operation: String,
+    pub state: JobState,
+    /// JSON without image bytes.
+    pub request: Option<String>,
+    pub binding: String,
+    pub engine: String,
+    pub engine_version: String,
+    /// SHA-256 of the engine's component, in hexadecimal.
+    pub digest: String,
+    /// An upstream may have started to generate.
+    pub ordered: bool,
+    /// JSON: the files and what the engine says about them.
+    pub result: String,
+    /// JSON.
+    pub error: Option<String>,
+    pub idempotency: Option<Idempotency>,
+    /// Seconds since 1970.
+    pub created_at: i64,
+    pub started_at: Option<i64>,
+    pub ended_at: Option<i64>,
+    /// From the start to the end.
+    pub duration_ms: Option<i64>,
+}
+
+/// What recognizes a repeated request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The client's.
+    pub key: String,
+    /// SHA-256 of the request's body, in hexadecimal.
+    pub request_hash: String,
+}
+
+/// A page of jobs, newest first.
+#[derive(Clone, Copy, Debug)]
+pub struct JobFilter<'a> {
+    /// `None`: of all users.
+    pub user_id: Option<&'a str>,
+    pub states: &'a [JobState],
+    /// Only jobs that are older than this one.
+    pub before: Option<&'a str>,
+    pub limit: u32,
+}
+
+impl JobState {
+    pub const ALL: [Self; 6] = [
+        Self::Waiting,
+        Self::Running,
+        Self::Done,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Interrupted,
+    ];
+
+    /// The name in the database and in requests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Waiting | Self::Running)
+    }
+}
+
+impl JobRow {
+    /// Length of the texts whose length varies, in bytes.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let texts = [self.request.as_ref(), self.error.as_ref()];
+        self.result.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+    }
+}
+
+impl Store {
+    /// Adds a job. If the user has a job with the same idempotency key already, returns that one and adds nothing.
+    /// Removes the user's oldest jobs beyond [`MAX_STORED_JOBS`].
+    pub async fn add_job(&self, job: &JobRow) -> sqlx::Result<Option<JobRow>> {
+        let mut write = self.begin().await?;
+        if let Some(Idempotency { key, .. }) = &job.idempotency {
+            free_key(&mut write, &job.user_id, key).await?;
+            let existing = find_by_key(&mut write, &job.user_id, key).await?;
+            if existing.is_some() {
+                write.commit().await?;
+                return Ok(existing);
+            }
+        }
+        insert(&mut write, job).await?;
+        remove_surplus(&mut write, &job.user_id).await?;
+        write.commit().await?;
+        Ok(None)
+    }
+
+    /// The job that the user's request with this idempotency key started.
+    pub async fn job_by_key(&self, user_id: &str, key: &str) -> sqlx::Result<Option<JobRow>> {
+        let mut connection = self.pool.acquire().await?;
+        let found = find_by_key(&mut connection, user_id, key).await?;
+        let oldest = now() - i64::from(IDEMPOTENCY_SECS);
+        Ok(found.filter(|job| job.created_at > oldest))
+    }
+
+    /// Records that the engine works on a job, unless the job has ended.
+    pub async fn start_job(&self, job: &JobRow) -> sqlx::Result<()> {
+        let mut write = self.begin_statement().await?;
+        sqlx::query(
+            "UPDATE jobs SET state = $2, started_at = $3, ordered = $4
+             WHERE id = $1 AND ended_at IS NULL",
+        )
+        .bind(&job.id)
+        .bind(job.state.name())
+        .bind(job.started_at)
+        .bind(i64::from(job.ordered))
+        .execute(&mut *write)
+        .await?;
+        write.commit().await
+    }
+
+    /// Records how a job ended.
+    pub async fn end_job(&self, job: &JobRow) -> sqlx::Result<()> {
+        let mut write = self.begin_statement().await?;
+        sqlx::query(
+            "UPDATE jobs SET state = $2, binding = $3, engine = $4, engine_version = $5, digest = $6,
+                 ordered = $7, result = $8, error = $9, started_at = $10, ended_at = $11, duration_ms = $12
+             WHERE id = $1",
+        )
+        .bind(&job.id)
+        .bind(job.state.name())
+        .bind(&job.binding)
+        .bind(&job.engine)
+        .bind(&job.engine_version)
+        .bind(&job.digest)
+        .bind(i64::from(job.ordered))
+        .bind(&job.result)
+        .bind(&job.error)
+        .bind(job.started_at)
+        .bind(job.ended_at)
+        .bind(job.duration_ms)
+        .execute(&mut *write)
+        .await?;
+        write.commit().await
+    }
+
+    /// A job of any user.
+    pub async fn job(&self, id: &str) -> sqlx::Result<Option<JobRow>> {
+        let row = QueryBuilder::new(format!("SELECT {COLUMNS} FROM jobs WHERE id = "))
+            .push_bind(id)
+            .build()
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(job_from_row).transpose()
+    }
+
+    /// A page of jobs, newest first, each with the name of its user.
+    pub async fn jobs(&self, filter: JobFilter<'_>) -> sqlx::Result<Vec<(JobRow, String)>> {
+        let mut query = QueryBuilder::new(format!(
+            "SELECT {COLUMNS}, users.name AS user_name FROM jobs JOIN users ON users.id = user_id WHERE state IN ("
+        ));
+        let mut names = query.separated(", ");
+        for state in filter.states {
+            names.push_bind(state.name());
+        }
+        query.push(")");
+        if filter.states.iter().all(|state| state.is_active()) {
+            // Only few rows are active, and they have an index.
+            query.push(" AND ended_at IS NULL");
+        }
+        if let Some(user_id) = filter.user_id {
+            query.push(" AND user_id = ").push_bind(user_id);
+        }
+        if let Some(before) = filter.before {
+            query.push(" AND jobs.id < ").push_bind(before);
+        }
+        query
+            .push(" ORDER BY jobs.id DESC LIMIT ")
+            .push_bind(i64::from(filter.limit));
+        let rows = query.build().fetch_all(&self.pool).await?;
+        let read = rows
+            .iter()
+            .map(|row| Ok((job_from_row(row)?, row.try_get("user_name")?)));
+        read.collect()
+    }
+
+    /// The jobs that a process left behind when it ended. For the start of a server, before it starts jobs.
+    pub async fn active_jobs(&self) -> sqlx::Result<Vec<JobRow>> {
+        let query = format!("SELECT {COLUMNS} FROM jobs WHERE ended_at IS NULL ORDER BY jobs.id");
+        let rows = QueryBuilder::new(query)
+            .build()
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(job_from_row).collect()
+    }
+
+    /// Removes jobs that ended more than [`MAX_JOB_AGE_DAYS`] before this time.
+    pub async fn remove_old_jobs(&self, now: i64) -> sqlx::Result<u64> {
+        let oldest = now - i64::from(MAX_JOB_AGE_DAYS) * 24 * 3600;
+        let mut write = self.begin_removal().await?;
+        let removed = sqlx::query("DELETE FROM jobs WHERE ended_at IS NOT NULL AND ended_at < $1")
+            .bind(oldest)
+            .execute(&mut *write)
+            .await?;
+        write.commit().await?;
+        Ok(removed.rows_affected())
+    }
+}
+
+async fn insert(connection: &mut SqliteConnection, job: &JobRow) -> sqlx::Result<()> {
+    let (key, request_hash) = match &job.idempotency {
+        Some(it) => (Some(&it.key), Some(&it.request_hash)),
+        None => (None, None),
+    };
+    sqlx::query(
+        "INSERT INTO jobs (id, user_id, origin, chat_id, message_id, operation, state, request, binding, engine,
+             engine_version, digest, ordered, result, idempotency_key, request_hash, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+    )
+    .bind(&job.id)
+    .bind(&job.user_id)
+    .bind(&job.origin)
+    .bind(&job.chat_id)
+    .bind(&job.message_id)
+    .bind(&job.operation)
+    .bind(job.state.name())
+    .bind(&job.request)
+    .bind(&job.binding)
+    .bind(&job.engine)
+    .bind(&job.engine_version)
+    .bind(&job.digest)
+    .bind(i64::from(job.ordered))
+    .bind(&job.result)
+    .bind(key)
+    .bind(request_hash)
+    .bind(job.created_at)
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+/// Removes an expired key from its job.
+async fn free_key(connection: &mut SqliteConnection, user_id: &str, key: &str) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE jobs SET idempotency_key = NULL
+         WHERE user_id = $1 AND idempotency_key = $2 AND created_at <= $3",
+    )
+    .bind(user_id)
+    .bind(key)
+    .bind(now() - i64::from(IDEMPOTENCY_SECS))
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+async fn find_by_key(
+    connection: &mut SqliteConnection,
+    user_id: &str,
+    key: &str,
+) -> sqlx::Result<Option<JobRow>> {
+    let row = QueryBuilder::new(format!("SELECT {COLUMNS} FROM jobs WHERE user_id = "))
+        .push_bind(user_id)
+        .push(" AND idempotency_key = ")
+        .push_bind(key)
+        .build()
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(job_from_row).transpose()
+}
+
+/// Removes the user's ended jobs that are older than the newest ones.
+async fn remove_surplus(connection: &mut SqliteConnection, user_id: &str) -> sqlx::Result<()> {
+    sqlx::query(
+        "DELETE FROM jobs WHERE user_id = $1 AND ended_at IS NOT NULL AND id <= (
+             SELECT id FROM jobs WHERE user_id = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)",
+    )
+    .bind(user_id)
+    .bind(i64::from(MAX_STORED_JOBS))
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+fn job_from_row(row: &SqliteRow) -> sqlx::Result<JobRow> {
+    let state: String = row.try_get("state")?;
+    let key: Option<String> = row.try_get("idempotency_key")?;
+    let request_hash: Option<String> = row.try_get("request_hash")?;
+    Ok(JobRow {
+        id: row.try_get("id")?,
+        user_id: row.try_get("user_id")?,
+        origin: row.try_get("origin")?,
+        chat_id: row.try_get("chat_id")?,
+        message_id: row.try_get("message_id")?,
+        operation: row.try_get("operation")?,
+        state: JobState::parse(&state).unwrap_or(JobState::Interrupted),
+        request: row.try_get("request")?,
+        binding: row.try_get("binding")?,
+        engine: row.try_get("engine")?,
+        engine_version: row.try_get("engine_version")?,
+        digest: row.try_get("digest")?,
+        ordered: row.try_get::<i64, _>("ordered")? != 0,
+        result: row.try_get("result")?,
+        error: row.try_get("error")?,
+        idempotency: key
+            .zip(request_hash)
+            .map(|(key, request_hash)| Idempotency { key, request_hash }),
+        created_at: row.try_get("created_at")?,
+        started_at: row.try_get("started_at")?,
+        ended_at: row.try_get("ended_at")?,
+        duration_ms: row.try_get("duration_ms")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn store() -> (tempfile::TempDir, Store) {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path()).await.unwrap();
+        for user in ["ada", "bob"] {
+            sqlx::query("INSERT INTO users VALUES ($1, $1, 'user', 0)")
+                .bind(user)
+                .execute(&store.pool)
+                .await
+                .unwrap();
+        }
+        (data, store)
+    }
+
+    fn job(id: &str, user_id: &str) -> JobRow {
+        JobRow {
+            id: id.to_owned(),
+            user_id: user_id.to_owned(),
+            origin: "api".to_owned(),
+            chat_id: None,
+            message_id: None,
+            operation: "generate".to_owned(),
+            state: JobState::Waiting,
+            request: None,
+            binding: "sketch".to_owned(),
+            engine: "sketch".to_owned(),
+            engine_version: "1.0.0".to_owned(),
+            digest: "d".to_owned(),
+            ordered: false,
+            result: "{}".to_owned(),
+            error: None,
+            idempotency: None,
+            created_at: now(),
+            started_at: None,
+            ended_at: None,
+            duration_ms: None,
+        }
+    }
+
+    async fn ids(store: &Store, filter: JobFilter<'_>) -> Vec<String> {
+        let rows = store.jobs(filter).await.unwrap();
+        rows.into_iter().map(|(job, _)| job.id).collect()
+    }
+
+    const ALL: JobFilter<'static> = JobFilter {
+        user_id: None,
+        states: &JobState::ALL,
+        before: None,
+        limit: 10,
+    };
+
+    #[tokio::test]
+    async fn row_is_read_as_it_was_written() {
+        let (_data, store) = store().await;
+        let mut row = JobRow {
+            chat_id: Some("c".to_owned()),
+            message_id: Some("m".to_owned()),
+            request: Some("{}".to_owned()),
+            idempotency: Some(Idempotency {
+                key: "k".to_owned(),
+                request_hash: "h".to_owned(),
+            }),
+            ..job("1", "ada")
+        };
+        assert_eq!(store.add_job(&row).await.unwrap(), None);
+        assert_eq!(store.job("1").await.unwrap().as_ref(), Some(&row));
+        (row.state, row.started_at, row.ordered) = (JobState::Running, Some(5), true);
+        store.start_job(&row).await.unwrap();
+        assert_eq!(store.active_jobs().await.unwrap(), [row.clone()]);
+        (row.state, row.ended_at, row.duration_ms) = (JobState::Failed, Some(6), Some(1_000));
+        row.error = Some("{}".to_owned());
+        store.end_job(&row).await.unwrap();
+        // A start that is late changes nothing.
+        store.start_job(&row).await.unwrap();
+        assert_eq!(store.job("1").await.unwrap(), Some(row));
+        assert_eq!(store.active_jobs().await.unwrap(), []);
+        assert_eq!(store.job("2").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn jobs_are_filtered_by_user_state_and_position() {
+        let (_data, store) = store().await;
+        for (id, user) in [("1", "ada"), ("2", "bob"), ("3", "ada"), ("4", "ada")] {
+            store.add_job(&job(id, user)).await.unwrap();
+        }
+        let mut ended = job("3", "ada");
+        (ended.state, ended.ended_at) = (JobState::Done, Some(now()));
+        store.end_job(&ended).await.unwrap();
+        assert_eq!(ids(&store, ALL).await, ["4", "3", "2", "1"]);
+        let of_ada = JobFilter {
+            user_id: Some("ada"),
+            ..ALL
+        };
+        assert_eq!(ids(&store, of_ada).await, ["4", "3", "1"]);
+        let older = JobFilter {
+            before: Some("4"),
+            limit: 1,
+            ..of_ada
+        };
+        assert_eq!(ids(&store, older).await, ["3"]);
+        let active = JobFilter {
+            states: &[JobState::Waiting, JobState::Running],
+            ..of_ada
+        };
+        assert_eq!(ids(&store, active).await, ["4", "1"]);
+        let names: Vec<_> = store.jobs(ALL).await.unwrap();
+        assert_eq!(names[2].1, "bob");
+    }
+
+    #[tokio::test]
+    async fn key_belongs_to_one_job_of_a_user_for_a_day() {
+        let (_data, store) = store().await;
+        let with_key = |id: &str, user: &str, created_at| JobRow {
+            idempotency: Some(Idempotency {
+                key: "k".to_owned(),
+                request_hash: id.to_owned(),
+            }),
+            created_at,
+            ..job(id, user)
+        };
+        let expired = now() - i64::from(IDEMPOTENCY_SECS);
+        let first = with_key("1", "ada", expired);
+        assert_eq!(store.add_job(&first).await.unwrap(), None);
+        assert_eq!(store.job_by_key("ada", "k").await.unwrap(), None);
+        let second = with_key("2", "ada", now());
+        assert_eq!(store.add_job(&second).await.unwrap(), None);
+        let repeated = with_key("3", "ada", now());
+        assert_eq!(
+            store.add_job(&repeated).await.unwrap(),
+            Some(second.clone())
+        );
+        assert_eq!(store.job_by_key("ada", "k").await.unwrap(), Some(second));
+        assert_eq!(store.job_by_key("bob", "k").await.unwrap(), None);
+        let other_user = with_key("4", "bob", now());
+        assert_eq!(store.add_job(&other_user).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn ended_jobs_beyond_number_and_age_are_removed() {
+        let (_data, store) = store().await;
+        let new_id = |number: u32| format!("{number:05}");
+        for number in 0..MAX_STORED_JOBS {
+            let row = job(&new_id(number), "ada");
+            let mut write = store.begin().await.unwrap();
+            insert(&mut write, &row).await.unwrap();
+            write.commit().await.unwrap();
+            if number < 3 {
+                let ended = JobRow {
+                    ended_at: Some(1_000_000_000),
+                    ..row
+                };
+                store.end_job(&ended).await.unwrap();
+            }
+        }
+        store
+            .add_job(&job(&new_id(MAX_STORED_JOBS), "ada"))
+            .await
+            .unwrap();
+        assert_eq!(store.job(&new_id(0)).await.unwrap(), None);
+        assert!(store.job(&new_id(1)).await.unwrap().is_some());
+        let age = i64::from(MAX_JOB_AGE_DAYS) * 24 * 3600;
+        let removed = store.remove_old_jobs(1_000_000_000 + age).await.unwrap();
+        assert_eq!(removed, 0);
+        let removed = store.remove_old_jobs(1_000_000_001 + age).await.unwrap();
+        assert_eq!(removed, 2);
+        // Active ones remain, whatever their age.
+        assert!(store.job(&new_id(3)).await.unwrap().is_some());
+    }
+}

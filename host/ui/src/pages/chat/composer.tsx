@@ -50,7 +50,7 @@ export function Composer() {
     <footer class="composer">
       {sendError.value !== undefined && <SendFailure error={sendError.value} />}
       <form
-        class={isDropping ? "composer-box dropping" : "composer-box"}
+        class={isDropping ? "message-box dropping" : "message-box"}
         aria-label={t.chat.composer}
         onSubmit={(event) => {
           event.preventDefault();
@@ -75,7 +75,7 @@ export function Composer() {
           onKeyDown={onKeyDown}
         />
         <SourceHint />
-        <div class="composer-row">
+        <div class="message-row">
           <input
             ref={picker}
             type="file"
@@ -148,7 +148,7 @@ function SourceHint() {
   // A language model can still look at them.
   const isUseless = !other && chatModels.value?.length === 0;
   return (
-    <div class="row source-hint">
+    <div class="row attachment-hint">
       <small class="grow">{isUseless ? t.chat.noEditAtAll(chosen.title) : t.chat.cannotEdit(chosen.title)}</small>
       {other && options.value.engine !== other.name && (
         <button type="button" class="small" onClick={() => setOptions({ engine: other.name, model: undefined })}>

@@ -1,11 +1,12 @@
 // What is typed and chosen for the next message: a draft for each chat, and the image's options for all.
 import { computed, signal } from "@preact/signals";
+import { readLocalImage, removeLocalImage, storeLocalImage } from "../../components/local_images.ts";
 import { messageOf, postForm } from "../../api/client.ts";
 import type { StoredFile } from "../../api/types.ts";
 import { read, write } from "../../preferences.ts";
+import { user } from "../../session.ts";
 import { chatModels, engines, imageModels } from "./engines.ts";
 import { randomId } from "./ids.ts";
-import { forgetFile, keepFile, keptFiles } from "./pending_files.ts";
 import { abilitiesOf, engineFor, parseOptions, usableOptions, type ImageOptions } from "./image_options.ts";
 
 /** An image that is attached to the next message. */
@@ -23,7 +24,7 @@ export interface Source {
 
 interface StoredDraft {
   text?: unknown;
-  sources?: { id?: unknown; name?: unknown; mask?: unknown }[];
+  sources?: { key?: unknown; id?: unknown; name?: unknown; mask?: unknown }[];
 }
 
 /** Drafts of chats that a browser keeps. */
@@ -31,11 +32,15 @@ const NEW_CHAT = "new";
 
 export const text = signal("");
 export const sources = signal<Source[]>([]);
-export const options = signal<ImageOptions>(parseOptions(read("chat.options")));
+export const options = signal<ImageOptions>(parseOptions(read(optionsName())));
 export const isImageOn = signal(read("chat.image") !== "off");
 export const chosenModel = signal(read("chat.model") ?? "");
 
 let draftName = "";
+
+function optionsName(): string {
+  return `chat.options.${user.peek()?.id ?? ""}`;
+}
 
 export const wantsImage = computed(() => isImageOn.value || chatModels.value?.length === 0);
 export const engine = computed(() => engineFor(engines.value ?? [], options.value.engine, sources.value.length > 0));
@@ -64,22 +69,32 @@ export function openDraft(chatId: string | undefined): void {
   const name = chatId ?? NEW_CHAT;
   if (name === draftName) return;
   draftName = name;
-  const stored = parseDraft(read(`chat.draft.${name}`));
+  const stored = parseDraft(read(nameOf(name)));
   text.value = typeof stored.text === "string" ? stored.text : "";
-  sources.value = (stored.sources ?? []).flatMap(({ id, name: fileName, mask }) => {
-    if (typeof id !== "string") return [];
-    return [newSource({ id, name: typeof fileName === "string" ? fileName : "", mask: typeof mask === "string" ? mask : undefined })];
-  });
-  void restoreFiles(name);
+  sources.value = [];
+  for (const { key, id, name: fileName, mask } of stored.sources ?? []) {
+    const fields = { name: typeof fileName === "string" ? fileName : "image", mask: typeof mask === "string" ? mask : undefined };
+    if (typeof id === "string") sources.value = [...sources.value, newSource({ ...fields, id })];
+    else if (typeof key === "string") void restoreFile(name, key, fields.name);
+  }
 }
 
-/** Attaches the images again whose upload was not complete. */
-async function restoreFiles(name: string): Promise<void> {
-  for (const { key, file } of await keptFiles(name)) {
-    if (name !== draftName || sources.value.some((it) => it.key === key)) continue;
-    sources.value = [...sources.value, newSource({ key, name: file.name, file, previewUrl: URL.createObjectURL(file) })];
-    void upload(key, file);
-  }
+/** Each user has own drafts, also in a browser that several use. */
+function nameOf(draft: string): string {
+  return `chat.draft.${user.peek()?.id ?? ""}.${draft}`;
+}
+
+/** Attaches an image again whose upload was not complete. */
+async function restoreFile(draft: string, key: string, name: string): Promise<void> {
+  const image = await readLocalImage(localName(key));
+  if (!image || draft !== draftName || sources.value.some((it) => it.key === key)) return;
+  const file = new File([image], name, { type: image.type });
+  sources.value = [...sources.value, newSource({ key, name, file, previewUrl: URL.createObjectURL(image) })];
+  void upload(key, file);
+}
+
+function localName(key: string): string {
+  return `attachment/${key}`;
 }
 
 /** The draft of the new chat belongs to the chat that was just stored. */
@@ -100,14 +115,14 @@ function parseDraft(json: string | null): StoredDraft {
 }
 
 function store(): void {
-  const stored = sources.value.filter((it) => it.id !== undefined).map(({ id, name, mask }) => ({ id, name, mask }));
+  const stored = sources.value.map(({ key, id, name, mask }) => ({ key, id, name, mask }));
   if (text.value === "" && stored.length === 0) clearStored(draftName);
-  else write(`chat.draft.${draftName}`, JSON.stringify({ text: text.value, sources: stored }));
+  else write(nameOf(draftName), JSON.stringify({ text: text.value, sources: stored }));
 }
 
 function clearStored(name: string): void {
   try {
-    localStorage.removeItem(`pinhole.chat.draft.${name}`);
+    localStorage.removeItem(`pinhole.${nameOf(name)}`);
   } catch {
     // Without storage there is no draft.
   }
@@ -121,7 +136,7 @@ export function setText(value: string): void {
 export function setOptions(fields: Partial<Record<keyof ImageOptions, unknown>>): void {
   const next = Object.fromEntries(Object.entries({ ...options.value, ...fields }).filter(([, value]) => value !== undefined && value !== ""));
   options.value = next as ImageOptions;
-  write("chat.options", JSON.stringify(next));
+  write(optionsName(), JSON.stringify(next));
 }
 
 export function setImageOn(value: boolean): void {
@@ -159,7 +174,7 @@ export function attachFiles(files: Iterable<File>): number {
     }
     const source = newSource({ name: file.name || "image", file, previewUrl: URL.createObjectURL(file) });
     sources.value = [...sources.value, source];
-    void keepFile({ key: source.key, draft: draftName, file });
+    void storeLocalImage(localName(source.key), file);
     void upload(source.key, file);
   }
   return refused;
@@ -172,7 +187,7 @@ export async function upload(key: string, file: File): Promise<void> {
     form.append("file", file, file.name || "image.png");
     const stored = await postForm<StoredFile>("/api/v1/files/", form);
     updateSource(key, { id: stored.id });
-    void forgetFile(key);
+    void removeLocalImage(localName(key));
   } catch (error) {
     updateSource(key, { error: messageOf(error) });
   }
@@ -180,7 +195,7 @@ export async function upload(key: string, file: File): Promise<void> {
 
 export function detach(key: string): void {
   const source = sources.value.find((it) => it.key === key);
-  if (source?.id === undefined) void forgetFile(key);
+  if (source?.id === undefined) void removeLocalImage(localName(key));
   if (source?.previewUrl) URL.revokeObjectURL(source.previewUrl);
   sources.value = sources.value.filter((it) => it.key !== key);
   store();

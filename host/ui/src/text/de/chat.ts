@@ -102,8 +102,6 @@ export const chat: Text["chat"] = {
   negativePrompt: "Negativer Prompt",
   negativeHint: "Was nicht auf dem Bild sein soll.",
   parameters: (engine) => `Parameter von ${engine}`,
-  yes: "Ja",
-  no: "Nein",
 
   making: "Das Bild entsteht",
   preparing: "Das Bild wird vorbereitet …",

@@ -100,8 +100,6 @@ export const chat = {
   negativePrompt: "Negative prompt",
   negativeHint: "What should not be in the image.",
   parameters: (engine: string) => `Parameters of ${engine}`,
-  yes: "Yes",
-  no: "No",
 
   making: "Making the image",
   preparing: "Preparing the image…",

@@ -4,7 +4,8 @@ import { useAction } from "../../components/resource.ts";
 import { IconPlus, IconSend, IconStop } from "../../icons.ts";
 import { messageOf } from "../../api/client.ts";
 import { t } from "../../text/index.ts";
-import { attachFiles, engine, isUploading, options, setOptions, setText, sources, text, wantsImage } from "./composer_state.ts";
+import { abilities, engine, options, setOptions, wantsImage } from "./choices.ts";
+import { attachFiles, isUploading, setText, sources, text } from "./draft.ts";
 import { ComposerOptions } from "./composer_options.tsx";
 import { conversation, isActive } from "./conversation.ts";
 import { chatModels, engines } from "./engines.ts";
@@ -26,7 +27,8 @@ export function Composer() {
   const stop = useAction(stopTurn);
   const isRunning = isActive.value && !isSending.value && conversation.value.id !== undefined;
   const isEmpty = text.value.trim() === "" && sources.value.length === 0;
-  const cannotSend = isEmpty || isUploading.value || isSending.value || isActive.value;
+  const hasFailed = sources.value.some((it) => it.error !== undefined);
+  const cannotSend = isEmpty || hasFailed || isUploading.value || isSending.value || isActive.value;
   useLayoutEffect(() => fit(field.current), [text.value]);
   useEffect(() => {
     if (matchMedia("(pointer: fine)").matches) field.current?.focus();
@@ -143,7 +145,10 @@ function SendFailure({ error }: { error: unknown }) {
 /** Says that the engine cannot use the attached images, and offers one that can. */
 function SourceHint() {
   const chosen = engine.value;
-  if (sources.value.length === 0 || !wantsImage.value || !chosen || chosen.abilities.edit) return null;
+  if (sources.value.length === 0 || !wantsImage.value || !chosen) return null;
+  const max = abilities.value?.max_sources ?? 0;
+  if (chosen.abilities.edit && sources.value.length > max) return <small class="attachment-hint">{t.chat.tooManyImages(chosen.title, max)}</small>;
+  if (chosen.abilities.edit) return null;
   const other = engines.value?.find((it) => it.is_ready && it.abilities.edit);
   // A language model can still look at them.
   const isUseless = !other && chatModels.value?.length === 0;

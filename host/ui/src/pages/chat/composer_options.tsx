@@ -2,7 +2,8 @@
 import { useEffect } from "preact/hooks";
 import { IconGallery, IconSliders } from "../../icons.ts";
 import { t } from "../../text/index.ts";
-import { abilities, engine, imageModel, options, setImageOn, setOptions, sources, wantsImage } from "./composer_state.ts";
+import { abilities, engine, imageModel, options, setImageOn, setOptions, wantsImage } from "./choices.ts";
+import { sources } from "./draft.ts";
 import { branch } from "./conversation.ts";
 import { chatModels, engines, loadImageModels } from "./engines.ts";
 import { COUNTS, countDetails } from "./image_options.ts";

@@ -1,5 +1,5 @@
 import { t } from "../../text/index.ts";
-import { languageModel, setModel } from "./composer_state.ts";
+import { languageModel, setModel } from "./choices.ts";
 import { chatModels } from "./engines.ts";
 
 /** The language model that writes the responses, if there is a choice. */

@@ -5,8 +5,8 @@ import { useEffect, useState } from "preact/hooks";
 import { Dialog } from "../../components/dialog.tsx";
 import { Failure } from "../../components/notice.tsx";
 import { t } from "../../text/index.ts";
+import { setMask, sources } from "./draft.ts";
 import { focusComposer } from "./composer_focus.ts";
-import { setMask, sources } from "./composer_state.ts";
 
 /** The key of the source whose mask is painted. */
 export const maskedSource = signal<string | undefined>(undefined);

@@ -7,7 +7,8 @@ import { ParametersForm } from "../../components/parameters_form.tsx";
 import { IconDice } from "../../icons.ts";
 import { formatNumber } from "../../format.ts";
 import { t } from "../../text/index.ts";
-import { abilities, engine, imageModel, options, setOptions, sources } from "./composer_state.ts";
+import { abilities, engine, imageModel, options, setOptions } from "./choices.ts";
+import { sources } from "./draft.ts";
 import { engines, imageModels } from "./engines.ts";
 import { parseSize, showSize } from "./sizes.ts";
 

@@ -5,14 +5,16 @@ import { Empty, Failure } from "../../components/notice.tsx";
 import { Page } from "../../components/page.tsx";
 import { IconPlus } from "../../icons.ts";
 import { t } from "../../text/index.ts";
+import { openDraft } from "./draft.ts";
 import { chats, pinnedChats } from "./chat_list.ts";
 import { ChatMenu } from "./chat_menu.tsx";
 import { Composer } from "./composer.tsx";
-import { openDraft } from "./composer_state.ts";
-import { conversation, followConversation, isLoading, loadError, openChat, reloadChat } from "./conversation.ts";
+import { titleOf } from "./chat_title.ts";
+import { branch, conversation, followConversation, isLoading, loadError, openChat, reloadChat } from "./conversation.ts";
 import { ConversationView } from "./conversation_view.tsx";
 import { loadEngines } from "./engines.ts";
 import { LanguageModelChip } from "./language_model.tsx";
+import { textOf } from "./message.ts";
 import { NewChat } from "./new_chat.tsx";
 import { openSearch } from "./search_focus.ts";
 import { sendError } from "./turn.ts";
@@ -35,12 +37,17 @@ export default function ChatPage({ parameters }: { parameters: Record<string, st
     return () => removeEventListener("keydown", onKey);
   }, []);
   const shown = conversation.value;
-  const title = shown.id === undefined ? t.chat.newChat : shown.title || listedTitle(shown.id) || t.chat.untitled;
+  const title = shown.id === undefined ? t.chat.newChat : titleOf(shown.title || listedTitle(shown.id), firstText(), t.chat.untitled);
   return (
     <Page title={title} lead={<LanguageModelChip />} actions={<Actions />} foot={loadError.value === undefined ? <Composer /> : undefined}>
       <Content />
     </Page>
   );
+}
+
+function firstText(): string | undefined {
+  const first = branch.value.find((it) => it.role === "user");
+  return first && textOf(first.content);
 }
 
 /** The title that the list has, while the chat is loaded. */

@@ -1,6 +1,7 @@
 import { IconClose, IconMask, IconReload } from "../../icons.ts";
 import { t } from "../../text/index.ts";
-import { abilities, clearMask, detach, sources, upload, wantsImage, type Source } from "./composer_state.ts";
+import { abilities, wantsImage } from "./choices.ts";
+import { clearMask, detach, sources, type Source, upload } from "./draft.ts";
 import { maskedSource } from "./mask_dialog.tsx";
 
 /** The images that are attached to the next message. */

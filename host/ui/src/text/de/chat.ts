@@ -73,6 +73,7 @@ export const chat: Text["chat"] = {
   withMask: "Gewählter Bereich",
   cannotEdit: (engine) => `${engine} kann keine Bilder bearbeiten.`,
   noEditAtAll: (engine) => `${engine} kann keine Bilder bearbeiten: Diese werden nicht verwendet.`,
+  tooManyImages: (engine, n) => (n === 1 ? `${engine} bearbeitet nur ein Bild auf einmal.` : `${engine} verwendet höchstens ${n} Bilder.`),
   useEngine: (engine) => `${engine} verwenden`,
 
   image: "Bild",

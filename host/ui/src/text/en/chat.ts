@@ -71,6 +71,7 @@ export const chat = {
   withMask: "Selected area",
   cannotEdit: (engine: string) => `${engine} cannot edit images.`,
   noEditAtAll: (engine: string) => `${engine} cannot edit images: these will not be used.`,
+  tooManyImages: (engine: string, n: number) => (n === 1 ? `${engine} edits one image at a time.` : `${engine} uses at most ${n} images.`),
   useEngine: (engine: string) => `Use ${engine}`,
 
   image: "Image",

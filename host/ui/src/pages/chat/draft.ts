@@ -1,13 +1,11 @@
-// What is typed and chosen for the next message: a draft for each chat, and the image's options for all.
+// What is typed and attached for the next message: a draft for each chat.
 import { computed, signal } from "@preact/signals";
-import { readLocalImage, removeLocalImage, storeLocalImage } from "../../components/local_images.ts";
 import { messageOf, postForm } from "../../api/client.ts";
 import type { StoredFile } from "../../api/types.ts";
+import { readLocalImage, removeLocalImage, storeLocalImage } from "../../components/local_images.ts";
 import { read, write } from "../../preferences.ts";
 import { user } from "../../session.ts";
-import { chatModels, engines, imageModels } from "./engines.ts";
 import { randomId } from "./ids.ts";
-import { abilitiesOf, engineFor, parseOptions, usableOptions, type ImageOptions } from "./image_options.ts";
 
 /** An image that is attached to the next message. */
 export interface Source {
@@ -27,43 +25,14 @@ interface StoredDraft {
   sources?: { key?: unknown; id?: unknown; name?: unknown; mask?: unknown }[];
 }
 
-/** Drafts of chats that a browser keeps. */
+/** Names the draft of the chat that is not stored yet. */
 const NEW_CHAT = "new";
 
 export const text = signal("");
 export const sources = signal<Source[]>([]);
-export const options = signal<ImageOptions>(parseOptions(read(optionsName())));
-export const isImageOn = signal(read("chat.image") !== "off");
-export const chosenModel = signal(read("chat.model") ?? "");
-
 let draftName = "";
 
-function optionsName(): string {
-  return `chat.options.${user.peek()?.id ?? ""}`;
-}
-
-export const wantsImage = computed(() => isImageOn.value || chatModels.value?.length === 0);
-export const engine = computed(() => engineFor(engines.value ?? [], options.value.engine, sources.value.length > 0));
-export const imageModel = computed(() => {
-  const name = engine.value?.name ?? "";
-  const id = options.value.model || engine.value?.default_model;
-  return imageModels.value.get(name)?.find((it) => it.id === id);
-});
-export const abilities = computed(() => abilitiesOf(engine.value, imageModel.value));
-export const languageModel = computed(() => {
-  const models = chatModels.value ?? [];
-  return models.find((it) => it.id === chosenModel.value) ?? models[0];
-});
 export const isUploading = computed(() => sources.value.some((it) => it.id === undefined && it.error === undefined));
-
-/** The options of the next message, with its sources. */
-export function requestOptions(): ImageOptions {
-  const attached = sources.value.filter((it) => it.id !== undefined);
-  const ids = attached.flatMap((it) => (it.id === undefined ? [] : [it.id]));
-  const mask = attached[0]?.mask;
-  const all: ImageOptions = { ...options.value, sources: ids, ...(mask ? { mask } : {}) };
-  return usableOptions(all, engine.value, abilities.value);
-}
 
 export function openDraft(chatId: string | undefined): void {
   const name = chatId ?? NEW_CHAT;
@@ -131,22 +100,6 @@ function clearStored(name: string): void {
 export function setText(value: string): void {
   text.value = value;
   store();
-}
-
-export function setOptions(fields: Partial<Record<keyof ImageOptions, unknown>>): void {
-  const next = Object.fromEntries(Object.entries({ ...options.value, ...fields }).filter(([, value]) => value !== undefined && value !== ""));
-  options.value = next as ImageOptions;
-  write(optionsName(), JSON.stringify(next));
-}
-
-export function setImageOn(value: boolean): void {
-  isImageOn.value = value;
-  write("chat.image", value ? "on" : "off");
-}
-
-export function setModel(id: string): void {
-  chosenModel.value = id;
-  write("chat.model", id);
 }
 
 function newSource(fields: Partial<Source>): Source {

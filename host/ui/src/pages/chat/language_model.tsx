@@ -9,7 +9,7 @@ export function LanguageModelChip() {
   if (!chosen) return null;
   if (models.length === 1) return <span class="chip model-chip truncate wide-only">{chosen.name}</span>;
   return (
-    <label class="chip model-chip">
+    <label class="chip select-chip model-chip">
       <span class="visually-hidden">{t.chat.languageModel}</span>
       <select value={chosen.id} onChange={(event) => setModel(event.currentTarget.value)}>
         {models.map((it) => (

@@ -65,7 +65,7 @@ function Actions() {
   const { id } = conversation.value;
   return (
     <>
-      <a class="button quiet icon phone-only" href="/" aria-label={t.chat.newChat}>
+      <a class="button quiet icon phone-only new-chat-button" href="/" aria-label={t.chat.newChat}>
         <IconPlus aria-hidden="true" />
       </a>
       {id !== undefined && !isLoading.value && loadError.value === undefined && <ChatMenu />}

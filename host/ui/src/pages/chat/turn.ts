@@ -6,7 +6,7 @@ import { location, navigate } from "../../router.ts";
 import { languageModel, requestOptions, wantsImage } from "./choices.ts";
 import { confirmDraft, moveDraft, restoreDraft, takeDraft } from "./draft.ts";
 import { conversation, dropMessages, isActive, jobOf, putMessages, reloadChat, updateConversation } from "./conversation.ts";
-import { fallbackModel } from "./engines.ts";
+import { chatModels, fallbackModel, loadEngines } from "./engines.ts";
 import { randomId } from "./ids.ts";
 import type { ImageOptions } from "./image_options.ts";
 import { imagesOf, textOf, type FileEntry, type Message } from "./message.ts";
@@ -24,6 +24,8 @@ const sessionId = randomId();
 /** Sends what is in the composer. */
 export async function sendDraft(): Promise<void> {
   if (isSending.peek()) return;
+  // What a message names is not known yet.
+  if (chatModels.peek() === undefined) await loadEngines();
   const options = requestOptions();
   const taken = takeDraft();
   const files: FileEntry[] = taken.sources.flatMap(({ id, name }) => (id === undefined ? [] : [fileEntry(id, name)]));

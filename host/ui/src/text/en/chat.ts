@@ -32,8 +32,8 @@ export const chat = {
   starters: "Prompts to begin with",
   starterPrompts: [
     "A lighthouse at dusk, calm sea, long exposure",
-    "A red fox on a hill at dawn, watercolour",
-    "Poster for a garden party, bold shapes, two colours",
+    "A red fox on a hill at dawn, watercolor",
+    "Poster for a garden party, bold shapes, two colors",
     "Product photo of a ceramic cup on linen, soft daylight",
   ],
   recentImages: "Continue with an image",

@@ -9,8 +9,7 @@ import { attachFiles, isUploading, setText, sources, text } from "./draft.ts";
 import { ComposerOptions } from "./composer_options.tsx";
 import { conversation, isActive } from "./conversation.ts";
 import { chatModels, engines } from "./engines.ts";
-import { MaskDialog } from "./mask_dialog.tsx";
-import { OptionsDialog } from "./options_dialog.tsx";
+import { isOptionsOpen, MaskDialog, maskedSource, OptionsDialog } from "./dialogs.ts";
 import { SourceList } from "./source_list.tsx";
 import { isSending, sendDraft, sendError, stopTurn } from "./turn.ts";
 import { useImageDrop } from "./image_drop.ts";
@@ -106,9 +105,19 @@ export function Composer() {
           )}
         </div>
       </form>
-      <OptionsDialog />
-      <MaskDialog />
+      <ComposerDialogs />
     </footer>
+  );
+}
+
+/** They are not part of the form: Enter in one of their fields must not send the message. */
+function ComposerDialogs() {
+  const masked = sources.value.find((it) => it.key === maskedSource.value && it.id !== undefined);
+  return (
+    <>
+      {isOptionsOpen.value && <OptionsDialog onClose={() => (isOptionsOpen.value = false)} />}
+      {masked && <MaskDialog key={masked.key} source={masked} onClose={() => (maskedSource.value = undefined)} />}
+    </>
   );
 }
 

@@ -8,7 +8,7 @@ import { branch } from "./conversation.ts";
 import { chatModels, engines, loadImageModels } from "./engines.ts";
 import { COUNTS, countDetails } from "./image_options.ts";
 import { imagesOf } from "./message.ts";
-import { isOptionsOpen } from "./options_dialog.tsx";
+import { isOptionsOpen } from "./dialogs.ts";
 import { offeredSizes, parseSize, ratioOf, showSize } from "./sizes.ts";
 
 export function ComposerOptions() {

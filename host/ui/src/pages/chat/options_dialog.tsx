@@ -1,5 +1,4 @@
 // All choices for an image, as far as the engine has them.
-import { signal } from "@preact/signals";
 import { useId } from "preact/hooks";
 import { Dialog } from "../../components/dialog.tsx";
 import { Field } from "../../components/field.tsx";
@@ -15,14 +14,7 @@ import { parseSize, showSize } from "./sizes.ts";
 const RESET = { engine: undefined, model: undefined, size: undefined, n: undefined, seed: undefined, negative_prompt: undefined, steps: undefined, strength: undefined, parameters: undefined, edit: undefined };
 const MAX_SEED = 2 ** 31;
 
-export const isOptionsOpen = signal(false);
-
-/** Is not part of the composer's form: Enter in a field must not send the message. */
-export function OptionsDialog() {
-  return isOptionsOpen.value ? <OpenOptionsDialog onClose={() => (isOptionsOpen.value = false)} /> : null;
-}
-
-function OpenOptionsDialog({ onClose }: { onClose: () => void }) {
+export function OptionsDialog({ onClose }: { onClose: () => void }) {
   const foot = (
     <>
       <button type="button" onClick={() => setOptions(RESET)}>

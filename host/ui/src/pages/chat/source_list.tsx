@@ -2,7 +2,7 @@ import { IconClose, IconMask, IconReload } from "../../icons.ts";
 import { t } from "../../text/index.ts";
 import { abilities, wantsImage } from "./choices.ts";
 import { clearMask, detach, sources, type Source, upload } from "./draft.ts";
-import { maskedSource } from "./mask_dialog.tsx";
+import { maskedSource } from "./dialogs.ts";
 
 /** The images that are attached to the next message. */
 export function SourceList() {

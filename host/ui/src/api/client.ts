@@ -47,11 +47,13 @@ async function send(method: string, path: string, body: BodyInit | null, options
   }
   if (response.ok) return response;
   const failure = await readError(response);
-  if (response.status === 401 && !path.startsWith("/api/v1/auths/sign") && path !== "/api/v1/auths/") {
+  if (failure.status === 401 && !path.startsWith("/api/v1/auths/sign") && path !== "/api/v1/auths/") {
     sessionExpired.value = true;
   }
   throw failure;
 }
+
+const MISSING_DETAIL = "We could not find what you're looking for :/";
 
 async function readError(response: Response): Promise<ApiError> {
   const seconds = Number(response.headers.get("retry-after"));
@@ -70,7 +72,9 @@ async function readError(response: Response): Promise<ApiError> {
     message = error.message;
     if (typeof error.param === "string") field = error.param;
   }
-  return new ApiError(response.status, message, field, retryAfter);
+  // As Open WebUI does, the server has the status of a missing session for some things that do not exist.
+  const status = response.status === 401 && message === MISSING_DETAIL ? 404 : response.status;
+  return new ApiError(status, message, field, retryAfter);
 }
 
 async function parse<T>(response: Response): Promise<T> {

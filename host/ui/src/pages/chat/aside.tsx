@@ -24,7 +24,7 @@ export function ChatsAside() {
         <IconPlus aria-hidden="true" />
         {t.chat.newChat}
       </a>
-      <label class="search-field">
+      <label class="chat-search-field">
         <span class="visually-hidden">{t.chat.search}</span>
         <IconSearch aria-hidden="true" />
         <input class="chat-search" type="search" dir="auto" placeholder={t.chat.search} value={query} maxLength={200} onInput={(event) => setQuery(event.currentTarget.value)} />

@@ -1,9 +1,12 @@
 import { useState } from "preact/hooks";
+import { activeJobs } from "../../jobs.ts";
 import { location } from "../../router.ts";
 import { t } from "../../text/index.ts";
 import type { ChatSummary } from "./chat_groups.ts";
 import { activeChats } from "./chat_list.ts";
+import { titleOf } from "./chat_title.ts";
 import { ChatActions } from "./chat_menu.tsx";
+import { conversation, isActive } from "./conversation.ts";
 import { TitleField } from "./title_field.tsx";
 
 interface ChatRowProps {
@@ -16,8 +19,10 @@ interface ChatRowProps {
 export function ChatRow({ chat, isPinned, isArchived }: ChatRowProps) {
   const [isRenaming, setRenaming] = useState(false);
   const href = `/c/${encodeURIComponent(chat.id)}`;
-  const title = chat.title || t.chat.untitled;
+  const title = titleOf(chat.title, undefined, t.chat.newChat);
   const isCurrent = location.value.path === href;
+  const hasJob = [...activeJobs.value.values()].some((it) => it.chat_id === chat.id);
+  const isRunning = activeChats.value.has(chat.id) || hasJob || (conversation.value.id === chat.id && isActive.value);
   if (isRenaming) {
     return (
       <li class="chat-row">
@@ -27,11 +32,11 @@ export function ChatRow({ chat, isPinned, isArchived }: ChatRowProps) {
   }
   return (
     <li class={isCurrent ? "chat-row current" : "chat-row"}>
-      <a href={href} aria-current={isCurrent ? "page" : undefined} dir="auto" title={title.slice(0, 200)}>
-        {activeChats.value.has(chat.id) && (
+      <a href={href} aria-current={isCurrent ? "page" : undefined} dir="auto" title={title}>
+        {isRunning && (
           <span class="dot live" role="img" aria-label={t.chat.isWriting} />
         )}
-        <span class="truncate">{title.slice(0, 200)}</span>
+        <span class="truncate">{title}</span>
       </a>
       <ChatActions id={chat.id} title={title} isPinned={isPinned} isArchived={isArchived} onRename={() => setRenaming(true)} />
     </li>

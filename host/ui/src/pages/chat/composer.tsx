@@ -4,12 +4,12 @@ import { useAction } from "../../components/resource.ts";
 import { IconPlus, IconSend, IconStop } from "../../icons.ts";
 import { messageOf } from "../../api/client.ts";
 import { t } from "../../text/index.ts";
-import { attachFiles, engine, isUploading, options, setOptions, setText, sources, text, wantsImage } from "./composer_state.ts";
+import { abilities, engine, options, setOptions, wantsImage } from "./choices.ts";
+import { attachFiles, isUploading, setText, sources, text } from "./draft.ts";
 import { ComposerOptions } from "./composer_options.tsx";
 import { conversation, isActive } from "./conversation.ts";
 import { chatModels, engines } from "./engines.ts";
-import { MaskDialog } from "./mask_dialog.tsx";
-import { OptionsDialog } from "./options_dialog.tsx";
+import { isOptionsOpen, MaskDialog, maskedSource, OptionsDialog } from "./dialogs.ts";
 import { SourceList } from "./source_list.tsx";
 import { isSending, sendDraft, sendError, stopTurn } from "./turn.ts";
 import { useImageDrop } from "./image_drop.ts";
@@ -26,7 +26,8 @@ export function Composer() {
   const stop = useAction(stopTurn);
   const isRunning = isActive.value && !isSending.value && conversation.value.id !== undefined;
   const isEmpty = text.value.trim() === "" && sources.value.length === 0;
-  const cannotSend = isEmpty || isUploading.value || isSending.value || isActive.value;
+  const hasFailed = sources.value.some((it) => it.error !== undefined);
+  const cannotSend = isEmpty || hasFailed || isUploading.value || isSending.value || isActive.value;
   useLayoutEffect(() => fit(field.current), [text.value]);
   useEffect(() => {
     if (matchMedia("(pointer: fine)").matches) field.current?.focus();
@@ -35,6 +36,8 @@ export function Composer() {
     if (cannotSend) return;
     setRefused(0);
     void sendDraft();
+    // The button becomes another one.
+    if (matchMedia("(pointer: fine)").matches) field.current?.focus();
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -48,7 +51,7 @@ export function Composer() {
     <footer class="composer">
       {sendError.value !== undefined && <SendFailure error={sendError.value} />}
       <form
-        class={isDropping ? "composer-box dropping" : "composer-box"}
+        class={isDropping ? "message-box dropping" : "message-box"}
         aria-label={t.chat.composer}
         onSubmit={(event) => {
           event.preventDefault();
@@ -73,7 +76,7 @@ export function Composer() {
           onKeyDown={onKeyDown}
         />
         <SourceHint />
-        <div class="composer-row">
+        <div class="message-row">
           <input
             ref={picker}
             type="file"
@@ -102,9 +105,19 @@ export function Composer() {
           )}
         </div>
       </form>
-      <OptionsDialog />
-      <MaskDialog />
+      <ComposerDialogs />
     </footer>
+  );
+}
+
+/** They are not part of the form: Enter in one of their fields must not send the message. */
+function ComposerDialogs() {
+  const masked = sources.value.find((it) => it.key === maskedSource.value && it.id !== undefined);
+  return (
+    <>
+      {isOptionsOpen.value && <OptionsDialog onClose={() => (isOptionsOpen.value = false)} />}
+      {masked && <MaskDialog key={masked.key} source={masked} onClose={() => (maskedSource.value = undefined)} />}
+    </>
   );
 }
 
@@ -141,12 +154,15 @@ function SendFailure({ error }: { error: unknown }) {
 /** Says that the engine cannot use the attached images, and offers one that can. */
 function SourceHint() {
   const chosen = engine.value;
-  if (sources.value.length === 0 || !wantsImage.value || !chosen || chosen.abilities.edit) return null;
+  if (sources.value.length === 0 || !wantsImage.value || !chosen) return null;
+  const max = abilities.value?.max_sources ?? 0;
+  if (chosen.abilities.edit && sources.value.length > max) return <small class="attachment-hint">{t.chat.tooManyImages(chosen.title, max)}</small>;
+  if (chosen.abilities.edit) return null;
   const other = engines.value?.find((it) => it.is_ready && it.abilities.edit);
   // A language model can still look at them.
   const isUseless = !other && chatModels.value?.length === 0;
   return (
-    <div class="row source-hint">
+    <div class="row attachment-hint">
       <small class="grow">{isUseless ? t.chat.noEditAtAll(chosen.title) : t.chat.cannotEdit(chosen.title)}</small>
       {other && options.value.engine !== other.name && (
         <button type="button" class="small" onClick={() => setOptions({ engine: other.name, model: undefined })}>

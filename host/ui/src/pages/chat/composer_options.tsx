@@ -2,12 +2,13 @@
 import { useEffect } from "preact/hooks";
 import { IconGallery, IconSliders } from "../../icons.ts";
 import { t } from "../../text/index.ts";
-import { abilities, engine, imageModel, options, setImageOn, setOptions, sources, wantsImage } from "./composer_state.ts";
+import { abilities, engine, imageModel, options, setImageOn, setOptions, wantsImage } from "./choices.ts";
+import { sources } from "./draft.ts";
 import { branch } from "./conversation.ts";
 import { chatModels, engines, loadImageModels } from "./engines.ts";
 import { COUNTS, countDetails } from "./image_options.ts";
 import { imagesOf } from "./message.ts";
-import { isOptionsOpen } from "./options_dialog.tsx";
+import { isOptionsOpen } from "./dialogs.ts";
 import { offeredSizes, parseSize, ratioOf, showSize } from "./sizes.ts";
 
 export function ComposerOptions() {
@@ -47,7 +48,7 @@ function EngineChip() {
   if (list.length < 2) return null;
   const automatic = engine.value && options.value.engine === undefined ? engine.value.title : undefined;
   return (
-    <label class={options.value.engine === undefined ? "chip roomy-only" : "chip on roomy-only"}>
+    <label class={options.value.engine === undefined ? "chip select-chip roomy-only" : "chip select-chip on roomy-only"}>
       <span class="visually-hidden">{t.chat.engine}</span>
       <select value={options.value.engine ?? ""} onChange={(event) => setOptions({ engine: event.currentTarget.value, model: undefined })}>
         <option value="">{automatic === undefined ? t.chat.auto : t.chat.autoIs(automatic)}</option>
@@ -66,7 +67,7 @@ function SizeChip() {
   const chosen = options.value.size;
   const all = chosen !== undefined && !sizes.includes(chosen) ? [chosen, ...sizes] : sizes;
   return (
-    <label class={chosen === undefined ? "chip" : "chip on"}>
+    <label class={chosen === undefined ? "chip select-chip" : "chip select-chip on"}>
       <span class="visually-hidden">{t.chat.size}</span>
       <select value={chosen ?? ""} onChange={(event) => setOptions({ size: event.currentTarget.value })}>
         <option value="">{t.chat.autoSize}</option>
@@ -92,7 +93,7 @@ function CountChip() {
   const count = Math.min(options.value.n ?? 1, max);
   const counts = [...new Set([...COUNTS.filter((it) => it <= max), count])].sort((a, b) => a - b);
   return (
-    <label class={count === 1 ? "chip roomy-only" : "chip on"}>
+    <label class={count === 1 ? "chip select-chip roomy-only" : "chip select-chip on"}>
       <span class="visually-hidden">{t.chat.count}</span>
       <select value={String(count)} onChange={(event) => setOptions({ n: Number(event.currentTarget.value) === 1 ? undefined : Number(event.currentTarget.value) })}>
         {counts.map((it) => (

@@ -51,7 +51,13 @@ export function ConversationView() {
   return (
     <div class="talk" ref={list}>
       <div class="messages" role="log" aria-label={t.chat.conversation} aria-live={isActive.value ? "off" : "polite"}>
-        {messages.map((message) => (message.role === "user" ? <UserMessage key={message.id} message={message} /> : <Reply key={message.id} message={message} />))}
+        {messages.map((message, index) =>
+          message.role === "user" ? (
+            <UserMessage key={message.id} message={message} />
+          ) : (
+            <Reply key={message.id} message={message} parent={messages[index - 1]} />
+          ),
+        )}
       </div>
       {isArchived && (
         <Notice

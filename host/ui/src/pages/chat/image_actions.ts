@@ -1,6 +1,7 @@
 // What a button of an image does with the composer.
 import type { GalleryImage } from "../../api/types.ts";
-import { attachStored, setOptions, setText } from "./composer_state.ts";
+import { setOptions } from "./choices.ts";
+import { attachStored, setText } from "./draft.ts";
 import { focusComposer } from "./composer_focus.ts";
 import { loadRecord } from "./image_records.ts";
 

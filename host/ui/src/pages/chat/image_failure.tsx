@@ -1,9 +1,9 @@
 import { Menu } from "../../components/menu.tsx";
 import { IconChevronDown } from "../../icons.ts";
 import { t } from "../../text/index.ts";
-import { setText } from "./composer_state.ts";
+import { engine } from "./choices.ts";
+import { setText } from "./draft.ts";
 import { focusComposer } from "./composer_focus.ts";
-import { engine } from "./composer_state.ts";
 import { conversation, isActive, jobOf } from "./conversation.ts";
 import { engines } from "./engines.ts";
 import { showSize, smallerSize } from "./sizes.ts";

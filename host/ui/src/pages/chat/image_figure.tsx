@@ -8,7 +8,7 @@ import { frameOf } from "./image_frame.ts";
 import { editImage, extensionOf, reuse } from "./image_actions.ts";
 import { records } from "./image_records.ts";
 import type { Message } from "./message.ts";
-import { ShareDialog } from "./share_dialog.tsx";
+import { ShareDialog } from "./dialogs.ts";
 import type { Size } from "./sizes.ts";
 import { retry } from "./turn.ts";
 

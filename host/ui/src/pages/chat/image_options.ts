@@ -53,7 +53,7 @@ export function usableOptions(options: ImageOptions, engine: UsableEngine | unde
   if (options.steps !== undefined && abilities?.steps) usable.steps = options.steps;
   if (options.strength !== undefined && abilities?.strength && options.sources?.length) usable.strength = options.strength;
   const known = new Set(engine?.parameters.map((it) => it.name));
-  const parameters = Object.entries(options.parameters ?? {}).filter(([name, value]) => known.has(name) && value !== "" && value !== undefined);
+  const parameters = Object.entries(options.parameters ?? {}).filter(([name, value]) => (known.has(name) || engine?.other_parameters === true) && value !== "" && value !== undefined);
   if (parameters.length > 0) usable.parameters = Object.fromEntries(parameters);
   if (options.sources?.length) {
     usable.sources = options.sources;

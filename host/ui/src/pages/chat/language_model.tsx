@@ -1,5 +1,5 @@
 import { t } from "../../text/index.ts";
-import { languageModel, setModel } from "./composer_state.ts";
+import { languageModel, setModel } from "./choices.ts";
 import { chatModels } from "./engines.ts";
 
 /** The language model that writes the responses, if there is a choice. */
@@ -9,7 +9,7 @@ export function LanguageModelChip() {
   if (!chosen) return null;
   if (models.length === 1) return <span class="chip model-chip truncate wide-only">{chosen.name}</span>;
   return (
-    <label class="chip model-chip">
+    <label class="chip select-chip model-chip">
       <span class="visually-hidden">{t.chat.languageModel}</span>
       <select value={chosen.id} onChange={(event) => setModel(event.currentTarget.value)}>
         {models.map((it) => (

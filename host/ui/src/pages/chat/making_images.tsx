@@ -1,7 +1,7 @@
 import { formatPercent } from "../../format.ts";
 import { t } from "../../text/index.ts";
+import { engine } from "./choices.ts";
 import { jobOf, progressOf } from "./conversation.ts";
-import { engine } from "./composer_state.ts";
 import type { ImageOptions } from "./image_options.ts";
 import { frameOf } from "./image_frame.ts";
 import { secondsLeft, type LiveProgress } from "./progress.ts";

@@ -1,6 +1,7 @@
 // Markdown of a language model as elements. Raw HTML is shown as text; nothing is loaded from other servers.
 import { lexer, type Token, type Tokens } from "marked";
 import { Component, h, type ComponentChildren, type VNode } from "preact";
+import { useMemo } from "preact/hooks";
 import { CodeBlock } from "./code_block.tsx";
 import { decodeEntities, safeImage, safeLink } from "./markdown_links.ts";
 
@@ -9,7 +10,7 @@ const MAX_DEPTH = 32;
 
 /** A text that grows while it is received: blocks that did not change are not rendered again. */
 export default function Markdown({ text }: { text: string }) {
-  const tokens = parse(text);
+  const tokens = useMemo(() => parse(text), [text]);
   return (
     <div class="markdown" dir="auto">
       {tokens.map((token, index) => (

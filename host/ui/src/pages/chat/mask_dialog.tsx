@@ -1,27 +1,21 @@
 // The editor that paints which part of an attached image may change.
-import { signal } from "@preact/signals";
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Dialog } from "../../components/dialog.tsx";
 import { Failure } from "../../components/notice.tsx";
 import { t } from "../../text/index.ts";
+import { setMask, type Source } from "./draft.ts";
 import { focusComposer } from "./composer_focus.ts";
-import { setMask, sources } from "./composer_state.ts";
-
-/** The key of the source whose mask is painted. */
-export const maskedSource = signal<string | undefined>(undefined);
 
 /** Loaded when a mask is painted first. */
 type MaskEditorView = ComponentType<{ source: string; sourceId: string; onDone: (mask: Blob) => void; onClose: () => void }>;
 
-/** Is not part of the composer's form: a key in the editor must not send the message. */
-export function MaskDialog() {
-  const source = sources.value.find((it) => it.key === maskedSource.value);
-  return source?.id === undefined ? null : <OpenMaskDialog sourceKey={source.key} sourceId={source.id} />;
+interface MaskDialogProps {
+  source: Source;
+  onClose: () => void;
 }
 
-function OpenMaskDialog({ sourceKey, sourceId }: { sourceKey: string; sourceId: string }) {
-  const onClose = () => (maskedSource.value = undefined);
+export function MaskDialog({ source: { key, id = "" }, onClose }: MaskDialogProps) {
   const [Editor, setEditor] = useState<MaskEditorView | undefined>();
   const [error, setError] = useState<unknown>();
   const [unsaved, setUnsaved] = useState<Blob | undefined>();
@@ -34,7 +28,7 @@ function OpenMaskDialog({ sourceKey, sourceId }: { sourceKey: string; sourceId: 
   const save = (mask: Blob) => {
     setError(undefined);
     setUnsaved(mask);
-    setMask(sourceKey, mask).then(
+    setMask(key, mask).then(
       () => {
         onClose();
         focusComposer();
@@ -50,5 +44,5 @@ function OpenMaskDialog({ sourceKey, sourceId }: { sourceKey: string; sourceId: 
     );
   }
   if (!Editor || unsaved) return null;
-  return <Editor source={`/api/v1/files/${encodeURIComponent(sourceId)}/content`} sourceId={sourceId} onDone={save} onClose={onClose} />;
+  return <Editor source={`/api/v1/files/${encodeURIComponent(id)}/content`} sourceId={id} onDone={save} onClose={onClose} />;
 }

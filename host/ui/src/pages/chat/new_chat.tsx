@@ -1,7 +1,8 @@
 import { Logo } from "../../components/logo.tsx";
 import { Failure } from "../../components/notice.tsx";
 import { t } from "../../text/index.ts";
-import { setText, wantsImage } from "./composer_state.ts";
+import { wantsImage } from "./choices.ts";
+import { setText } from "./draft.ts";
 import { engines, enginesError, loadEngines } from "./engines.ts";
 import { focusComposer } from "./composer_focus.ts";
 import { RecentImages } from "./recent_images.tsx";

@@ -1,27 +1,20 @@
 // All choices for an image, as far as the engine has them.
-import { signal } from "@preact/signals";
 import { useId } from "preact/hooks";
 import { Dialog } from "../../components/dialog.tsx";
 import { Field } from "../../components/field.tsx";
+import { ParametersForm } from "../../components/parameters_form.tsx";
 import { IconDice } from "../../icons.ts";
 import { formatNumber } from "../../format.ts";
 import { t } from "../../text/index.ts";
-import { abilities, engine, imageModel, options, setOptions, sources } from "./composer_state.ts";
+import { abilities, engine, imageModel, options, setOptions } from "./choices.ts";
+import { sources } from "./draft.ts";
 import { engines, imageModels } from "./engines.ts";
-import { ParameterFields } from "./parameter_fields.tsx";
 import { parseSize, showSize } from "./sizes.ts";
 
 const RESET = { engine: undefined, model: undefined, size: undefined, n: undefined, seed: undefined, negative_prompt: undefined, steps: undefined, strength: undefined, parameters: undefined, edit: undefined };
 const MAX_SEED = 2 ** 31;
 
-export const isOptionsOpen = signal(false);
-
-/** Is not part of the composer's form: Enter in a field must not send the message. */
-export function OptionsDialog() {
-  return isOptionsOpen.value ? <OpenOptionsDialog onClose={() => (isOptionsOpen.value = false)} /> : null;
-}
-
-function OpenOptionsDialog({ onClose }: { onClose: () => void }) {
+export function OptionsDialog({ onClose }: { onClose: () => void }) {
   const foot = (
     <>
       <button type="button" onClick={() => setOptions(RESET)}>
@@ -63,7 +56,18 @@ function OpenOptionsDialog({ onClose }: { onClose: () => void }) {
           <input type="range" min={0} max={1} step={0.05} value={strength ?? 0.75} onInput={(event) => setOptions({ strength: Number(event.currentTarget.value) })} />
         </Field>
       )}
-      {chosen && chosen.parameters.length > 0 && <ParameterFields engine={chosen} />}
+      {chosen && (chosen.parameters.length > 0 || chosen.other_parameters) && (
+        <details class="parameter-details">
+          <summary>{t.chat.parameters(chosen.title)}</summary>
+          <ParametersForm
+            key={chosen.name}
+            parameters={chosen.parameters}
+            values={options.value.parameters ?? {}}
+            allowsOthers={chosen.other_parameters}
+            onChange={(values) => setOptions({ parameters: Object.keys(values).length > 0 ? values : undefined })}
+          />
+        </details>
+      )}
     </Dialog>
   );
 }

@@ -2,7 +2,7 @@
 import { IconAlert, IconReload, IconStop } from "../../icons.ts";
 import { useAction } from "../../components/resource.ts";
 import { t } from "../../text/index.ts";
-import { conversation, isActive, jobOf } from "./conversation.ts";
+import { isActive, jobOf } from "./conversation.ts";
 import { CopyButton } from "../../components/copy.tsx";
 import { chatModels } from "./engines.ts";
 import { ImageFailure } from "./image_failure.tsx";
@@ -14,16 +14,22 @@ import { ReplyText } from "./reply_text.tsx";
 import { retry, stopImage } from "./turn.ts";
 import { Versions } from "./versions.tsx";
 
-export function Reply({ message }: { message: Message }) {
+interface ReplyProps {
+  message: Message;
+  /** The user's message. */
+  parent: Message | undefined;
+}
+
+export function Reply({ message, parent }: ReplyProps) {
   const state = describeReply(message, isActive.value);
-  const parent = conversation.value.messages.get(message.parentId ?? "");
   const options = { ...parent?.image_generation, ...message.image_generation };
   const isWaiting = state.isRunning && !state.isMakingImage && state.text === "";
   return (
     <article class="reply" aria-label={t.chat.reply}>
       {state.isMakingImage && <MakingImages messageId={message.id} options={options} />}
       {state.images.length > 0 && <ReplyImages message={message} state={state} parent={parent} />}
-      {state.imageFailure !== undefined && <ImageFailure message={message} reason={state.imageFailure} options={options} />}
+      {state.isStopped && <p class="muted">{state.imageFailure === undefined ? t.chat.stopped : t.chat.imageStopped}</p>}
+      {state.imageFailure !== undefined && !state.isStopped && <ImageFailure message={message} reason={state.imageFailure} options={options} />}
       {state.notes.map((note) => (
         <p key={note} class="note" dir="auto">
           <IconAlert aria-hidden="true" />

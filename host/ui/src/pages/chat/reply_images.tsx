@@ -4,7 +4,7 @@ import type { Cost } from "../../api/types.ts";
 import { t } from "../../text/index.ts";
 import { jobOf } from "./conversation.ts";
 import { engines } from "./engines.ts";
-import { ImageDialog } from "./image_dialog.tsx";
+import { ImageDialog } from "./dialogs.ts";
 import { ImageFigure } from "./image_figure.tsx";
 import { records, requestRecords } from "./image_records.ts";
 import { textOf, type Message } from "./message.ts";

@@ -41,6 +41,14 @@ test("the server's own sentences are not repeated as text", () => {
   assert.equal(describeReply(reply({ done: true, content: "The image could not be generated: no room", statusHistory: failed }), false).text, "");
 });
 
+test("a stop is not a failure", () => {
+  const stopped = [creating, { done: true, error: true, reason: "it was stopped; the upstream may still finish it" }];
+  assert.equal(describeReply(reply({ done: true, content: "Sorry.", statusHistory: stopped }), false).isStopped, true);
+  assert.equal(describeReply(reply({ done: true, statusHistory: [creating] }), false).isStopped, true);
+  assert.equal(describeReply(reply({ done: true, error: { content: "busy" } }), false).isStopped, false);
+  assert.equal(describeReply(reply({ done: true, content: "Hello" }), false).isStopped, false);
+});
+
 test("errors of any form have a text", () => {
   const textFailure = (error: unknown) => describeReply(reply({ done: true, error }), false).textFailure;
   assert.deepEqual([textFailure({ content: "busy" }), textFailure("busy"), textFailure({ message: "busy" }), textFailure(true)], ["busy", "busy", "busy", ""]);

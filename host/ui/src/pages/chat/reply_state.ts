@@ -17,10 +17,15 @@ export interface ReplyState {
   isRunning: boolean;
   /** The turn was neither completed nor is it running. */
   isInterrupted: boolean;
+  /** The image was stopped, or the whole turn before it had any result. */
+  isStopped: boolean;
 }
 
 /** The server's texts of the steps that every turn has. They are shown as state and not as text. */
 const STEPS = ["Creating image", "Image created", "An error occurred while generating an image"];
+
+/** How the server's reason begins after Stop. */
+const IS_STOP = /^(it|the job) was stopped/;
 
 /** `isChatActive`: whether the chat has a running turn. */
 export function describeReply(message: Message, isChatActive: boolean): ReplyState {
@@ -43,8 +48,11 @@ export function describeReply(message: Message, isChatActive: boolean): ReplySta
     textFailure,
     isRunning,
     isInterrupted: message.done === false && !isChatActive,
+    isStopped: imageFailure !== undefined && IS_STOP.test(imageFailure),
   };
-  return { ...state, text: withoutServerText(textOf(message.content), state) };
+  const shownText = withoutServerText(textOf(message.content), state);
+  const isEmpty = shownText === "" && images.length === 0 && imageFailure === undefined && textFailure === undefined;
+  return { ...state, text: shownText, isStopped: state.isStopped || (message.done === true && isEmpty) };
 }
 
 function text(value: unknown): string | undefined {

@@ -1,7 +1,8 @@
 import { IconClose, IconMask, IconReload } from "../../icons.ts";
 import { t } from "../../text/index.ts";
-import { abilities, clearMask, detach, sources, upload, wantsImage, type Source } from "./composer_state.ts";
-import { maskedSource } from "./mask_dialog.tsx";
+import { abilities, wantsImage } from "./choices.ts";
+import { clearMask, detach, sources, type Source, upload } from "./draft.ts";
+import { maskedSource } from "./dialogs.ts";
 
 /** The images that are attached to the next message. */
 export function SourceList() {
@@ -9,7 +10,7 @@ export function SourceList() {
   if (list.length === 0) return null;
   const canMask = abilities.value?.mask === true && wantsImage.value;
   return (
-    <ul class="sources" aria-label={t.chat.attached}>
+    <ul class="attachments" aria-label={t.chat.attached}>
       {list.map((source, index) => (
         // A mask belongs to the first image.
         <SourceItem key={source.key} source={source} canMask={canMask && index === 0 && source.id !== undefined} />
@@ -22,16 +23,16 @@ function SourceItem({ source, canMask }: { source: Source; canMask: boolean }) {
   const { key, id, name, previewUrl, file, error, mask } = source;
   const url = id === undefined ? previewUrl : `/api/v1/files/${encodeURIComponent(id)}/thumbnail?size=256`;
   return (
-    <li class="source">
-      <div class={error === undefined ? "source-image" : "source-image failed"}>
+    <li class="attachment">
+      <div class={error === undefined ? "attachment-image" : "attachment-image failed"}>
         {url && <img src={url} alt={name} width={64} height={64} />}
         {id === undefined && error === undefined && <div class="track unknown" role="status" aria-label={t.chat.uploading}><i /></div>}
-        <button type="button" class="source-remove" aria-label={t.chat.removeImage(name)} onClick={() => detach(key)}>
+        <button type="button" class="attachment-remove" aria-label={t.chat.removeImage(name)} onClick={() => detach(key)}>
           <IconClose aria-hidden="true" />
         </button>
       </div>
       {error !== undefined && (
-        <div class="stack tight source-error">
+        <div class="stack tight attachment-error">
           <small class="bad" role="alert">
             {error}
           </small>

@@ -1,11 +1,12 @@
 // Sends messages, and stops what runs.
 import { batch, signal } from "@preact/signals";
-import { post, remove } from "../../api/client.ts";
+import { ApiError, post, remove } from "../../api/client.ts";
 import type { Job } from "../../api/types.ts";
 import { location, navigate } from "../../router.ts";
-import { confirmDraft, languageModel, moveDraft, requestOptions, restoreDraft, takeDraft, wantsImage } from "./composer_state.ts";
+import { languageModel, requestOptions, wantsImage } from "./choices.ts";
+import { confirmDraft, moveDraft, restoreDraft, takeDraft } from "./draft.ts";
 import { conversation, dropMessages, isActive, jobOf, putMessages, reloadChat, updateConversation } from "./conversation.ts";
-import { fallbackModel } from "./engines.ts";
+import { chatModels, fallbackModel, loadEngines } from "./engines.ts";
 import { randomId } from "./ids.ts";
 import type { ImageOptions } from "./image_options.ts";
 import { imagesOf, textOf, type FileEntry, type Message } from "./message.ts";
@@ -23,13 +24,15 @@ const sessionId = randomId();
 /** Sends what is in the composer. */
 export async function sendDraft(): Promise<void> {
   if (isSending.peek()) return;
+  // What a message names is not known yet.
+  if (chatModels.peek() === undefined) await loadEngines();
   const options = requestOptions();
   const taken = takeDraft();
   const files: FileEntry[] = taken.sources.flatMap(({ id, name }) => (id === undefined ? [] : [fileEntry(id, name)]));
   const message = newUserMessage(taken.text.trim(), files, conversation.peek().leafId, options);
   try {
     await send(message, options, true);
-    confirmDraft();
+    confirmDraft(taken);
   } catch {
     restoreDraft(taken);
   }
@@ -88,10 +91,13 @@ async function send(user: Message, options: ImageOptions, isNew: boolean): Promi
     if (before.id === undefined) adopt(chat_id);
   } catch (error) {
     batch(() => {
+      if (conversation.peek().id !== before.id) return;
       sendError.value = error;
       isActive.value = false;
-      if (conversation.peek().id === before.id) dropMessages(isNew ? [user.id, reply.id] : [reply.id], before.leafId);
+      dropMessages(isNew ? [user.id, reply.id] : [reply.id], before.leafId);
     });
+    // The chat is another one than this page shows.
+    if (error instanceof ApiError && error.status === 409) void reloadChat();
     throw error;
   } finally {
     isSending.value = false;

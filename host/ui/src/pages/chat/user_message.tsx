@@ -4,7 +4,7 @@ import { IconEdit } from "../../icons.ts";
 import { t } from "../../text/index.ts";
 import { isActive } from "./conversation.ts";
 import { CopyButton } from "../../components/copy.tsx";
-import { ImageDialog } from "./image_dialog.tsx";
+import { ImageDialog } from "./dialogs.ts";
 import { imagesOf, textOf, type Message } from "./message.ts";
 import { resend } from "./turn.ts";
 import { Versions } from "./versions.tsx";

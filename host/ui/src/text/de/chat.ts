@@ -73,6 +73,7 @@ export const chat: Text["chat"] = {
   withMask: "Gewählter Bereich",
   cannotEdit: (engine) => `${engine} kann keine Bilder bearbeiten.`,
   noEditAtAll: (engine) => `${engine} kann keine Bilder bearbeiten: Diese werden nicht verwendet.`,
+  tooManyImages: (engine, n) => (n === 1 ? `${engine} bearbeitet nur ein Bild auf einmal.` : `${engine} verwendet höchstens ${n} Bilder.`),
   useEngine: (engine) => `${engine} verwenden`,
 
   image: "Bild",
@@ -102,8 +103,6 @@ export const chat: Text["chat"] = {
   negativePrompt: "Negativer Prompt",
   negativeHint: "Was nicht auf dem Bild sein soll.",
   parameters: (engine) => `Parameter von ${engine}`,
-  yes: "Ja",
-  no: "Nein",
 
   making: "Das Bild entsteht",
   preparing: "Das Bild wird vorbereitet …",
@@ -112,6 +111,10 @@ export const chat: Text["chat"] = {
   thinking: "Denkt nach …",
   writing: "Schreibt …",
   imageFailed: "Das Bild ist fehlgeschlagen",
+  stopped: "Angehalten, bevor es eine Antwort gab.",
+  imageStopped: "Das Bild wurde angehalten.",
+  missing: "Diesen Chat gibt es nicht",
+  missingHint: "Vielleicht wurde er gelöscht.",
   textFailed: "Die Antwort ist unvollständig",
   noText: "Die Antwort ist fehlgeschlagen",
   interrupted: "Diese Antwort wurde unterbrochen",

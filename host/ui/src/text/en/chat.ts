@@ -71,6 +71,7 @@ export const chat = {
   withMask: "Selected area",
   cannotEdit: (engine: string) => `${engine} cannot edit images.`,
   noEditAtAll: (engine: string) => `${engine} cannot edit images: these will not be used.`,
+  tooManyImages: (engine: string, n: number) => (n === 1 ? `${engine} edits one image at a time.` : `${engine} uses at most ${n} images.`),
   useEngine: (engine: string) => `Use ${engine}`,
 
   image: "Image",
@@ -100,8 +101,6 @@ export const chat = {
   negativePrompt: "Negative prompt",
   negativeHint: "What should not be in the image.",
   parameters: (engine: string) => `Parameters of ${engine}`,
-  yes: "Yes",
-  no: "No",
 
   making: "Making the image",
   preparing: "Preparing the image…",
@@ -110,6 +109,10 @@ export const chat = {
   thinking: "Thinking…",
   writing: "Writing…",
   imageFailed: "The image failed",
+  stopped: "Stopped before there was a response.",
+  imageStopped: "The image was stopped.",
+  missing: "This chat does not exist",
+  missingHint: "It may have been deleted.",
   textFailed: "The response is incomplete",
   noText: "The response failed",
   interrupted: "This response was interrupted",

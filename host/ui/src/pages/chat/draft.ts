@@ -1,11 +1,11 @@
-// What is typed and chosen for the next message: a draft for each chat, and the image's options for all.
+// What is typed and attached for the next message: a draft for each chat.
 import { computed, signal } from "@preact/signals";
 import { messageOf, postForm } from "../../api/client.ts";
 import type { StoredFile } from "../../api/types.ts";
+import { readLocalImage, removeLocalImage, storeLocalImage } from "../../components/local_images.ts";
 import { read, write } from "../../preferences.ts";
-import { chatModels, engines, imageModels } from "./engines.ts";
+import { user } from "../../session.ts";
 import { randomId } from "./ids.ts";
-import { abilitiesOf, engineFor, parseOptions, usableOptions, type ImageOptions } from "./image_options.ts";
 
 /** An image that is attached to the next message. */
 export interface Source {
@@ -22,53 +22,48 @@ export interface Source {
 
 interface StoredDraft {
   text?: unknown;
-  sources?: { id?: unknown; name?: unknown; mask?: unknown }[];
+  sources?: { key?: unknown; id?: unknown; name?: unknown; mask?: unknown }[];
 }
 
-/** Drafts of chats that a browser keeps. */
+/** Names the draft of the chat that is not stored yet. */
 const NEW_CHAT = "new";
 
 export const text = signal("");
 export const sources = signal<Source[]>([]);
-export const options = signal<ImageOptions>(parseOptions(read("chat.options")));
-export const isImageOn = signal(read("chat.image") !== "off");
-export const chosenModel = signal(read("chat.model") ?? "");
-
 let draftName = "";
 
-export const wantsImage = computed(() => isImageOn.value || chatModels.value?.length === 0);
-export const engine = computed(() => engineFor(engines.value ?? [], options.value.engine, sources.value.length > 0));
-export const imageModel = computed(() => {
-  const name = engine.value?.name ?? "";
-  const id = options.value.model || engine.value?.default_model;
-  return imageModels.value.get(name)?.find((it) => it.id === id);
-});
-export const abilities = computed(() => abilitiesOf(engine.value, imageModel.value));
-export const languageModel = computed(() => {
-  const models = chatModels.value ?? [];
-  return models.find((it) => it.id === chosenModel.value) ?? models[0];
-});
 export const isUploading = computed(() => sources.value.some((it) => it.id === undefined && it.error === undefined));
-
-/** The options of the next message, with its sources. */
-export function requestOptions(): ImageOptions {
-  const attached = sources.value.filter((it) => it.id !== undefined);
-  const ids = attached.flatMap((it) => (it.id === undefined ? [] : [it.id]));
-  const mask = attached[0]?.mask;
-  const all: ImageOptions = { ...options.value, sources: ids, ...(mask ? { mask } : {}) };
-  return usableOptions(all, engine.value, abilities.value);
-}
 
 export function openDraft(chatId: string | undefined): void {
   const name = chatId ?? NEW_CHAT;
   if (name === draftName) return;
   draftName = name;
-  const stored = parseDraft(read(`chat.draft.${name}`));
+  const stored = parseDraft(read(nameOf(name)));
   text.value = typeof stored.text === "string" ? stored.text : "";
-  sources.value = (stored.sources ?? []).flatMap(({ id, name: fileName, mask }) => {
-    if (typeof id !== "string") return [];
-    return [newSource({ id, name: typeof fileName === "string" ? fileName : "", mask: typeof mask === "string" ? mask : undefined })];
-  });
+  sources.value = [];
+  for (const { key, id, name: fileName, mask } of stored.sources ?? []) {
+    const fields = { name: typeof fileName === "string" ? fileName : "image", mask: typeof mask === "string" ? mask : undefined };
+    if (typeof id === "string") sources.value = [...sources.value, newSource({ ...fields, id })];
+    else if (typeof key === "string") void restoreFile(name, key, fields.name);
+  }
+}
+
+/** Each user has own drafts, also in a browser that several use. */
+function nameOf(draft: string): string {
+  return `chat.draft.${user.peek()?.id ?? ""}.${draft}`;
+}
+
+/** Attaches an image again whose upload was not complete. */
+async function restoreFile(draft: string, key: string, name: string): Promise<void> {
+  const image = await readLocalImage(localName(key));
+  if (!image || draft !== draftName || sources.value.some((it) => it.key === key)) return;
+  const file = new File([image], name, { type: image.type });
+  sources.value = [...sources.value, newSource({ key, name, file, previewUrl: URL.createObjectURL(image) })];
+  void upload(key, file);
+}
+
+function localName(key: string): string {
+  return `attachment/${key}`;
 }
 
 /** The draft of the new chat belongs to the chat that was just stored. */
@@ -89,14 +84,14 @@ function parseDraft(json: string | null): StoredDraft {
 }
 
 function store(): void {
-  const stored = sources.value.filter((it) => it.id !== undefined).map(({ id, name, mask }) => ({ id, name, mask }));
+  const stored = sources.value.map(({ key, id, name, mask }) => ({ key, id, name, mask }));
   if (text.value === "" && stored.length === 0) clearStored(draftName);
-  else write(`chat.draft.${draftName}`, JSON.stringify({ text: text.value, sources: stored }));
+  else write(nameOf(draftName), JSON.stringify({ text: text.value, sources: stored }));
 }
 
 function clearStored(name: string): void {
   try {
-    localStorage.removeItem(`pinhole.chat.draft.${name}`);
+    localStorage.removeItem(`pinhole.${nameOf(name)}`);
   } catch {
     // Without storage there is no draft.
   }
@@ -105,22 +100,6 @@ function clearStored(name: string): void {
 export function setText(value: string): void {
   text.value = value;
   store();
-}
-
-export function setOptions(fields: Partial<Record<keyof ImageOptions, unknown>>): void {
-  const next = Object.fromEntries(Object.entries({ ...options.value, ...fields }).filter(([, value]) => value !== undefined && value !== ""));
-  options.value = next as ImageOptions;
-  write("chat.options", JSON.stringify(next));
-}
-
-export function setImageOn(value: boolean): void {
-  isImageOn.value = value;
-  write("chat.image", value ? "on" : "off");
-}
-
-export function setModel(id: string): void {
-  chosenModel.value = id;
-  write("chat.model", id);
 }
 
 function newSource(fields: Partial<Source>): Source {
@@ -148,6 +127,7 @@ export function attachFiles(files: Iterable<File>): number {
     }
     const source = newSource({ name: file.name || "image", file, previewUrl: URL.createObjectURL(file) });
     sources.value = [...sources.value, source];
+    void storeLocalImage(localName(source.key), file);
     void upload(source.key, file);
   }
   return refused;
@@ -160,6 +140,7 @@ export async function upload(key: string, file: File): Promise<void> {
     form.append("file", file, file.name || "image.png");
     const stored = await postForm<StoredFile>("/api/v1/files/", form);
     updateSource(key, { id: stored.id });
+    void removeLocalImage(localName(key));
   } catch (error) {
     updateSource(key, { error: messageOf(error) });
   }
@@ -167,6 +148,7 @@ export async function upload(key: string, file: File): Promise<void> {
 
 export function detach(key: string): void {
   const source = sources.value.find((it) => it.key === key);
+  if (source?.id === undefined) void removeLocalImage(localName(key));
   if (source?.previewUrl) URL.revokeObjectURL(source.previewUrl);
   sources.value = sources.value.filter((it) => it.key !== key);
   store();
@@ -184,20 +166,30 @@ export function clearMask(key: string): void {
   updateSource(key, { mask: undefined });
 }
 
+/** A draft that is sent. */
+export interface TakenDraft {
+  chat: string;
+  text: string;
+  sources: Source[];
+}
+
 /** Takes the draft for a message that is sent. It is stored until the server has the message. */
-export function takeDraft(): { text: string; sources: Source[] } {
-  const taken = { text: text.value, sources: sources.value };
+export function takeDraft(): TakenDraft {
+  const taken = { chat: draftName, text: text.value, sources: sources.value };
   text.value = "";
   sources.value = [];
   return taken;
 }
 
-export function confirmDraft(): void {
-  store();
+/** The server has the message. */
+export function confirmDraft(taken: TakenDraft): void {
+  if (taken.chat === draftName) store();
+  else clearStored(taken.chat);
 }
 
-/** Puts a draft back that could not be sent, before what was typed meanwhile. */
-export function restoreDraft(taken: { text: string; sources: Source[] }): void {
+/** Puts a draft back that could not be sent, before what was typed meanwhile. That of another chat is still stored. */
+export function restoreDraft(taken: TakenDraft): void {
+  if (taken.chat !== draftName) return;
   text.value = [taken.text, text.value].filter((it) => it !== "").join("\n");
   sources.value = [...taken.sources, ...sources.value];
   store();

@@ -10,11 +10,9 @@ const watch = process.argv.includes("--watch");
 const root = import.meta.dirname;
 const dist = join(root, "dist");
 
-const options = {
-  entryPoints: { main: join(root, "src/main.tsx"), style: join(root, "src/style/index.css") },
+const common = {
   outdir: join(dist, "ui"),
   bundle: true,
-  splitting: true,
   format: "esm",
   target: ["es2022"],
   jsx: "automatic",
@@ -27,17 +25,38 @@ const options = {
   assetNames: "[name]-[hash]",
   metafile: true,
   logLevel: "warning",
-  plugins: [{ name: "index", setup: (build) => build.onEnd(writeIndex) }],
 };
 
+/** The first stylesheet, and those that pages load. */
+const styles = {
+  ...common,
+  entryPoints: { style: join(root, "src/style/index.css"), admin: join(root, "src/style/admin.css") },
+};
+
+const url = (path) => `/ui/${path.split("/").at(-1)}`;
+
+/** The path of the file that is built from this source. */
+function builtFrom(source, { metafile }) {
+  return Object.entries(metafile.outputs).find(([, it]) => it.entryPoint?.endsWith(source));
+}
+
+/** The options of the scripts, which know the names of the stylesheets. */
+function scripts(builtStyles) {
+  const [admin] = builtFrom("src/style/admin.css", builtStyles);
+  return {
+    ...common,
+    entryPoints: { main: join(root, "src/main.tsx") },
+    splitting: true,
+    define: { STYLES: JSON.stringify({ admin: url(admin) }) },
+    plugins: [{ name: "index", setup: (build) => build.onEnd((result) => writeIndex(result, builtStyles)) }],
+  };
+}
+
 /** Writes `index.html` with the names of the built files, and compressed copies of all files. */
-async function writeIndex(result) {
+async function writeIndex(result, builtStyles) {
   if (result.errors.length > 0) return;
-  const outputs = Object.entries(result.metafile.outputs);
-  const output = (suffix) => outputs.find(([, it]) => it.entryPoint?.endsWith(suffix));
-  const [script, { imports }] = output("src/main.tsx");
-  const [style] = output("src/style/index.css");
-  const url = (path) => `/ui/${path.split("/").at(-1)}`;
+  const [script, { imports }] = builtFrom("src/main.tsx", result);
+  const [style] = builtFrom("src/style/index.css", builtStyles);
   const preloads = imports
     .filter((it) => it.kind === "import-statement")
     .map((it) => `<link rel="modulepreload" href="${url(it.path)}">`);
@@ -67,9 +86,11 @@ async function compressAll() {
 await rm(dist, { recursive: true, force: true });
 await mkdir(dist, { recursive: true });
 if (watch) {
-  const context = await esbuild.context(options);
-  await context.watch();
+  // Their names have no hash, so that the scripts need not be built again.
+  const named = { ...styles, entryNames: "[name]" };
+  const builtStyles = await esbuild.build(named);
+  for (const options of [named, scripts(builtStyles)]) await (await esbuild.context(options)).watch();
   console.log("watching host/ui/src; stop with Ctrl-C");
 } else {
-  await esbuild.build(options);
+  await esbuild.build(scripts(await esbuild.build(styles)));
 }

@@ -1,6 +1,7 @@
 // The pages by their paths. Each is loaded when it is opened first.
 import type { ComponentType } from "preact";
 import { match } from "./page_paths.ts";
+import { loadStyle } from "./style.ts";
 import { loadAdministrationText } from "./text/index.ts";
 
 export interface PageModule {
@@ -18,10 +19,13 @@ export interface PageRoute {
   isForAdministrators?: boolean;
 }
 
-/** A page of administration, which is loaded with its texts. */
+/** A page of administration, which is loaded with its texts and styles. */
 function admin(load: () => Promise<PageModule>): Pick<PageRoute, "load" | "isForAdministrators"> {
-  const loadBoth = async () => (await Promise.all([load(), loadAdministrationText()]))[0];
-  return { isForAdministrators: true, load: loadBoth };
+  return { isForAdministrators: true, load: withAdministration(load) };
+}
+
+function withAdministration(load: () => Promise<PageModule>): () => Promise<PageModule> {
+  return async () => (await Promise.all([load(), loadAdministrationText(), loadStyle("admin")]))[0];
 }
 
 const ROUTES: readonly PageRoute[] = [
@@ -29,7 +33,7 @@ const ROUTES: readonly PageRoute[] = [
   { path: "/c/:id", key: "chat", load: () => import("./pages/chat/page.tsx") },
   { path: "/create", load: () => import("./pages/create/page.tsx") },
   { path: "/gallery", load: () => import("./pages/gallery/page.tsx") },
-  { path: "/profile", load: () => import("./pages/profile/page.tsx") },
+  { path: "/profile", load: withAdministration(() => import("./pages/profile/page.tsx")) },
   { path: "/admin", ...admin(() => import("./pages/admin/engines/page.tsx")) },
   { path: "/admin/engines/:name", ...admin(() => import("./pages/admin/engines/engine.tsx")) },
   { path: "/admin/settings", ...admin(() => import("./pages/admin/settings/page.tsx")) },

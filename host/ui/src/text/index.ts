@@ -5,7 +5,7 @@ import { en, type FirstText, type Text } from "./en/index.ts";
 /** The texts. Those of a page are complete before it is shown. */
 export let t: Text = withAdministration(en);
 
-/** The pages of administration, which alone read these texts, are shown after they are loaded. */
+/** The pages that read these texts are shown after they are loaded. */
 function withAdministration(first: FirstText): Text {
   return first as Text;
 }
@@ -15,7 +15,7 @@ export async function loadText(): Promise<void> {
   if (language === "de") t = withAdministration((await import("./de/index.ts")).de);
 }
 
-/** Loads the texts that only the pages of administration show. */
+/** Loads the texts that only the pages of administration and of the own account show. */
 export async function loadAdministrationText(): Promise<void> {
   const { administration } = language === "de" ? await import("./de/administration.ts") : await import("./en/administration.ts");
   t = { ...t, ...administration };

@@ -2,10 +2,8 @@ import type { FirstText } from "../en/index.ts";
 import { chat } from "./chat.ts";
 import { create } from "./create.ts";
 import { gallery } from "./gallery.ts";
-import { people } from "./people.ts";
-import { settings } from "./settings.ts";
 import { shell } from "./shell.ts";
 import { welcome } from "./welcome.ts";
 
-export const de: FirstText = { chat, create, gallery, people, settings, shell, welcome };
+export const de: FirstText = { chat, create, gallery, shell, welcome };
 

@@ -2,12 +2,10 @@ import type { administration } from "./administration.ts";
 import { chat } from "./chat.ts";
 import { create } from "./create.ts";
 import { gallery } from "./gallery.ts";
-import { people } from "./people.ts";
-import { settings } from "./settings.ts";
 import { shell } from "./shell.ts";
 import { welcome } from "./welcome.ts";
 
-export const en = { chat, create, gallery, people, settings, shell, welcome };
+export const en = { chat, create, gallery, shell, welcome };
 
 /** The texts that are there before the first page. */
 export type FirstText = typeof en;

@@ -15,7 +15,7 @@ import socketio
 SERVER, KEY = os.environ["CLIENT_SERVER"], os.environ["CLIENT_KEY"]
 UPSTREAM = os.environ["CLIENT_UPSTREAM"]
 PATIENCE_SECS = 60
-OWN = "pinhole:progress"
+OWN = ("pinhole:job", "pinhole:progress")
 
 
 class Listener:
@@ -33,7 +33,7 @@ class Listener:
         """The next event that other servers tell too."""
         while True:
             event = self.heard.get(timeout=PATIENCE_SECS)
-            if event["data"]["type"] != OWN:
+            if event["data"]["type"] not in OWN:
                 return event
 
     def __enter__(self):

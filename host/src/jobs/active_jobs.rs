@@ -119,15 +119,18 @@ impl ActiveJobs {
     /// Accepts a job: writes its row, and tells the user's clients. The job of a chat runs even if its row cannot be
     /// written, because its image must not be lost.
     pub async fn add(&self, new: NewJob<'_>) -> Result<JobRun, AcceptError> {
-        let row = self.new_row(&new);
+        let new_row = self.new_row(&new);
         let target = EventTarget {
-            user_id: row.user_id.clone(),
-            chat_id: row.chat_id.clone(),
-            message_id: row.message_id.clone().unwrap_or_else(|| row.id.clone()),
+            user_id: new_row.user_id.clone(),
+            chat_id: new_row.chat_id.clone(),
+            message_id: new_row
+                .message_id
+                .clone()
+                .unwrap_or_else(|| new_row.id.clone()),
         };
         let active = ActiveJob {
-            context: JobContext::new(row.id.clone()),
-            row: watch::Sender::new(row),
+            context: JobContext::new(new_row.id.clone()),
+            row: watch::Sender::new(new_row),
             stop: CancellationToken::new(),
         };
         let events = self.events.for_message(target);

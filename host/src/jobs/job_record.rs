@@ -47,9 +47,22 @@ pub struct JobRecord {
     /// While the job is active.
     #[schema(required = true)]
     pub progress: Option<ProgressRecord>,
-    #[serde(flatten)]
-    #[schema(inline)]
-    result: ResultRecord,
+    /// The stored images. They may have been deleted since.
+    files: Vec<FileRecord>,
+    /// The prompt as the upstream rewrote it.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revised_prompt: Option<String>,
+    /// What the user should know about the images.
+    warnings: Vec<String>,
+    /// What the upstream counted, such as tokens.
+    #[schema(nullable = false, value_type = Option<Map<String, Value>>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Value>,
+    /// What the upstream charges: `amount` and `unit`.
+    #[schema(nullable = false, value_type = Option<Map<String, Value>>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Value>,
     #[schema(required = true)]
     error: Option<ErrorRecord>,
     /// Seconds since 1970.
@@ -133,24 +146,17 @@ pub struct ProgressRecord {
     preview: Option<String>,
 }
 
-/// What a job has made.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+/// What a job has made, as it is stored.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct ResultRecord {
-    /// The stored images. They may have been deleted since.
     files: Vec<FileRecord>,
-    /// The prompt as the upstream rewrote it.
-    #[schema(nullable = false)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     revised_prompt: Option<String>,
-    /// What the user should know about the images.
     warnings: Vec<String>,
-    /// What the upstream counted, such as tokens.
-    #[schema(nullable = false, value_type = Option<Map<String, Value>>)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Value>,
-    /// What the upstream charges: `amount` and `unit`.
-    #[schema(nullable = false, value_type = Option<Map<String, Value>>)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Value>,
 }
 
@@ -196,6 +202,13 @@ impl JobRecord {
     #[must_use]
     pub fn new(row: &JobRow) -> Self {
         let request = row.request.as_deref().unwrap_or_default();
+        let ResultRecord {
+            files,
+            revised_prompt,
+            warnings,
+            usage,
+            cost,
+        } = serde_json::from_str(&row.result).unwrap_or_default();
         Self {
             id: row.id.clone(),
             state: row.state,
@@ -211,7 +224,11 @@ impl JobRecord {
             digest: row.digest.clone(),
             request: serde_json::from_str(request).ok(),
             progress: None,
-            result: serde_json::from_str(&row.result).unwrap_or_default(),
+            files,
+            revised_prompt,
+            warnings,
+            usage,
+            cost,
             error: row
                 .error
                 .as_deref()
@@ -243,7 +260,7 @@ impl JobRecord {
     pub fn for_viewer(mut self, viewer: &User) -> Self {
         if self.user_id != viewer.id {
             self.request = None;
-            self.result.revised_prompt = None;
+            self.revised_prompt = None;
             if let Some(progress) = &mut self.progress {
                 progress.preview = None;
             }

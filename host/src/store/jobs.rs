@@ -532,10 +532,9 @@ mod tests {
         assert_eq!(store.job(&new_id(0)).await.unwrap(), None);
         assert!(store.job(&new_id(1)).await.unwrap().is_some());
         let age = i64::from(MAX_JOB_AGE_DAYS) * 24 * 3600;
-        let removed = store.remove_old_jobs(1_000_000_000 + age).await.unwrap();
-        assert_eq!(removed, 0);
-        let removed = store.remove_old_jobs(1_000_000_001 + age).await.unwrap();
-        assert_eq!(removed, 2);
+        let remove = async |now| store.remove_old_jobs(now).await.unwrap();
+        assert_eq!(remove(1_000_000_000 + age).await, 0);
+        assert_eq!(remove(1_000_000_001 + age).await, 2);
         // Active ones remain, whatever their age.
         assert!(store.job(&new_id(3)).await.unwrap().is_some());
     }

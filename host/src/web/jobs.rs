@@ -227,8 +227,8 @@ async fn stop_all(
 
 /// The job, if the user may see it, as they see it.
 async fn find(app: &App, user: &store::User, id: &str) -> Result<JobRecord, ApiError> {
-    let job = app.active_jobs.find(id).await?;
-    let visible = job.filter(|job| job.is_visible_to(user));
+    let found = app.active_jobs.find(id).await?;
+    let visible = found.filter(|job| job.is_visible_to(user));
     let job =
         visible.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "you have no such job"))?;
     Ok(job.for_viewer(user))

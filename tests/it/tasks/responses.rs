@@ -65,7 +65,7 @@ async fn events_of(socket: &mut SocketClient, chat_id: &str) -> Vec<(String, Val
     let mut events = Vec::new();
     loop {
         let event = socket.event().await;
-        if event["data"]["type"] == PROGRESS {
+        if event["data"]["type"] == PROGRESS || event["data"]["type"] == JOB {
             continue;
         }
         assert_eq!(event["chat_id"], chat_id);

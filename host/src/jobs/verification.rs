@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pinhole_ground::text::plain;
 use pinhole_sandbox::{EngineReport, StepContent, TrafficRecorder, TrafficStep};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Jobs;
 use super::binding::Binding;
@@ -133,7 +133,7 @@ mod tests {
         TrafficStep {
             job: Arc::from("query"),
             exchange,
-            at: tokio::time::Instant::now(),
+            at: Instant::now(),
             content,
         }
     }

@@ -426,20 +426,19 @@ mod tests {
         };
         let keys = setting_keys([&engine]);
         let found = keys.iter().find(|key| key.name == name).unwrap();
-        let FormField {
-            title,
-            choices,
-            engine,
-            group,
-            ..
-        } = &found.form_field;
-        let engine = engine
+        let field = &found.form_field;
+        let place = field
+            .engine
             .as_ref()
             .map(|it| format!("{} {} {:?}", it.engine, it.key, it.mode));
-        format!(
-            "{title} {group:?} {choices:?} {}",
-            engine.unwrap_or_default()
-        )
+        let FormField {
+            title,
+            group,
+            choices,
+            ..
+        } = field;
+        let place = place.unwrap_or_default();
+        format!("{title} {group:?} {choices:?} {place}")
     }
 
     #[test]

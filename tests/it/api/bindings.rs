@@ -16,7 +16,8 @@ async fn binding_operations() {
         .await;
     let fallbacks = |names: Value| put("/api/v1/fallbacks", json!({"fallbacks": names}));
     api.case("good", fallbacks(json!(["small"]))).await;
-    api.case("unknown_name", fallbacks(json!(["unknown"]))).await;
+    api.case("unknown_name", fallbacks(json!(["nowhere"])))
+        .await;
     api.case("good", api.ask(Method::GET, "/api/v1/bindings"))
         .await;
     api.case("named", delete("/api/v1/bindings/small")).await;

@@ -26,10 +26,10 @@ fn assert_choice(found: &Value, binding: &str, reason: &str) {
 
 fn candidate<'a>(found: &'a Value, name: &str) -> (bool, &'a str) {
     let mut candidates = found["candidates"].as_array().unwrap().iter();
-    let found = candidates.find(|it| it["binding"] == name).unwrap();
+    let entry = candidates.find(|it| it["binding"] == name).unwrap();
     (
-        found["usable"].as_bool().unwrap(),
-        found["why"].as_str().unwrap(),
+        entry["usable"].as_bool().unwrap(),
+        entry["why"].as_str().unwrap(),
     )
 }
 
@@ -120,7 +120,7 @@ async fn resolution_follows_groups_operation_and_permission() {
     );
     set(json!({"ENABLE_IMAGE_EDIT": true, "IMAGE_EDIT_ENGINE": "comfyui"})).await;
     let found = resolve(&server, edit).await;
-    assert_choice(&found, "comfyui", "IMAGE_EDIT_ENGINE");
+    assert_choice(&found, "comfyui", "IMAGE_EDIT_ENGINE, but jobs fail: ");
     let (is_usable, why) = candidate(&found, "comfyui");
     assert!(!is_usable && why.contains("COMFYUI_BASE_URL"), "{why}");
 

@@ -65,9 +65,9 @@ async fn verification_uses_values_that_are_not_stored() {
     let both =
         json!({"IMAGES_OPENAI_API_BASE_URL": unsaved.url(), "IMAGES_OPENAI_API_KEY": "key-new"});
     let body = json!({"settings": both, "operation": "generate"});
-    let found = test(&server, "openai/verify", &body).await;
-    assert_eq!(found["ok"], true, "{found}");
-    assert!(!found.to_string().contains("key-new"), "{found}");
+    let accepted = test(&server, "openai/verify", &body).await;
+    assert_eq!(accepted["ok"], true, "{accepted}");
+    assert!(!accepted.to_string().contains("key-new"), "{accepted}");
     let models = test(&server, "openai/models", &json!({"settings": both})).await;
     assert_eq!(models[0]["id"], "paint-2");
     assert!(server.app.store.settings().await.unwrap().is_empty());
@@ -110,12 +110,12 @@ async fn verification_reports_why_values_cannot_be_used() {
         assert!(!found.to_string().contains("hunter22"), "{found}");
     }
     let lost = json!({"settings": {"IMAGES_OPENAI_API_BASE_URL": url}});
-    let found = test(&server, "openai/verify", &lost).await;
+    let unreachable = test(&server, "openai/verify", &lost).await;
     assert_failure(
-        &found,
+        &unreachable,
         "check that OpenAI is running and that IMAGES_OPENAI_API_BASE_URL is its URL",
     );
-    assert_eq!(found["requests"][0]["status"], Value::Null);
+    assert_eq!(unreachable["requests"][0]["status"], Value::Null);
     assert_eq!(upstream.requests().len(), 0);
 
     for (path, body, expected) in [

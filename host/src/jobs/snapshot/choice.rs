@@ -70,7 +70,7 @@ impl Snapshot {
         requester: &'r Requester,
         default: &str,
     ) -> Option<Choice<'s, 'r>> {
-        let find = |name: &str| self.usable(requester).find(|it| it.name == name);
+        let find = |wanted: &str| self.usable(requester).find(|it| it.name == wanted);
         if let Some(name) = name {
             return find(name).map(|binding| Choice {
                 binding,
@@ -162,6 +162,12 @@ impl Snapshot {
             candidates: Vec::new(),
         };
         resolution.candidates = self.candidates(operation, requester, &resolution);
+        let is_chosen = |it: &&Candidate| Some(&it.binding) == resolution.binding.as_ref();
+        let candidate = resolution.candidates.iter().find(is_chosen);
+        if let Some(unusable) = candidate.filter(|it| !it.is_usable) {
+            let why = &unusable.why;
+            resolution.reason = format!("{}, but jobs fail: {why}", resolution.reason);
+        }
         resolution
     }
 

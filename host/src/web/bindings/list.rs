@@ -72,7 +72,7 @@ fn entries(snapshot: &Snapshot, mut defined: Map<String, Value>) -> Vec<BindingE
             .entry(name.clone())
             .or_insert_with(|| why.into_iter().collect());
     }
-    let entry = |(name, problems): (String, Vec<String>)| {
+    let entry = |(name, own_problems): (String, Vec<String>)| {
         let value = defined.remove(&name);
         let is_defined = value.is_some();
         let definition = value.and_then(|value| serde_json::from_value(value).ok());
@@ -83,7 +83,7 @@ fn entries(snapshot: &Snapshot, mut defined: Map<String, Value>) -> Vec<BindingE
         BindingEntry {
             fallbacks: fallbacks.filter(|it| **it != name).cloned().collect(),
             is_defined,
-            problems,
+            problems: own_problems,
             definition,
             name,
         }
@@ -200,6 +200,7 @@ pub(super) async fn set_fallbacks(
     Json(Fallbacks { fallbacks }): Json<Fallbacks>,
 ) -> Result<Json<Fallbacks>, ApiError> {
     app.set_fallbacks(&administrator, &fallbacks).await?;
-    let fallbacks = app.jobs.snapshot().fallback_names().to_vec();
-    Ok(Json(Fallbacks { fallbacks }))
+    Ok(Json(Fallbacks {
+        fallbacks: app.jobs.snapshot().fallback_names().to_vec(),
+    }))
 }

@@ -12,6 +12,8 @@ mod differences;
 mod edit_check;
 mod error;
 mod figures;
+mod image_metadata;
+mod job_record;
 mod model_alias;
 mod outcome;
 mod outcome_log;
@@ -60,6 +62,8 @@ pub use figures::{
     Counts, Figures, MAX_VERSION_BYTES, MAX_VERSIONS, MinuteFigures, RunningAttempt,
     UpstreamFigures, VersionFigures,
 };
+pub use image_metadata::ImageMetadata;
+pub use job_record::{JobRecord, MAX_STORED_REQUEST_BYTES, StoredRequest};
 pub use model_alias::ModelAlias;
 pub use outcome::{Outcome, OutcomeClass};
 pub use outcome_log::{OutcomeLog, Outcomes};
@@ -373,12 +377,13 @@ impl Jobs {
         };
         binding.require_upstream(settings)?;
         let job = request.into_job(defaults, engine, &abilities, edit.is_some())?;
+        let record = JobRecord::new(&job, edit.as_ref(), engine);
         let usage = Arc::<CallUsage>::default();
         let digest = &binding.component.digest;
         let counted = self.figures.start(&engine.name, digest, usage.clone());
         let running = self.running.start(&engine.name);
         let call = std::pin::pin!(self.call_engine(&attempt, settings, job, edit, &usage));
-        let result = run_until_stopped(call, attempt.context, &running)
+        let mut result = run_until_stopped(call, attempt.context, &running)
             .await
             .map_err(|source| {
                 let error = Error::engine(&binding.name, &binding.component, settings, source)
@@ -396,7 +401,11 @@ impl Jobs {
         self.outcomes.record(digest, end.class(), usage.cpu_time());
         let release = attempt.snapshot.release_of(binding);
         metrics::count_job(&binding.name, release, outcome, took);
-        if let Ok(completed) = &result {
+        if let Ok(completed) = &mut result {
+            completed.record = JobRecord {
+                duration: took,
+                ..record
+            };
             if let Some(cost) = &completed.cost {
                 metrics::count_cost(&binding.name, cost.amount, &cost.unit);
             }
@@ -478,6 +487,7 @@ impl Jobs {
             cost,
             warnings,
             engine_warnings,
+            record: JobRecord::default(),
         })
     }
 

@@ -17,6 +17,7 @@ use pinhole_ground::environment::{Environment, OPENAI_URL};
 use pinhole_images::MetadataPolicy;
 
 pub use engine_choice::{ChoiceReason, ConfiguredEngines, EDIT_ENGINE, ENGINE, EngineChoice};
+pub use links::MAX_LINK_SECS;
 pub use overlay::{Overlay, SettingOrigin};
 pub use secret_mask::MARKER;
 pub use setting_key::{SettingKey, host_variables, setting_keys};

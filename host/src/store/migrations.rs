@@ -6,35 +6,46 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-/// The description and the SQL of each migration. The first has version 1. sqlx stores both in the
-/// database, so they never change.
-const MIGRATIONS: [(&str, &str); 9] = [
+/// The version, the description and the SQL of each migration. sqlx stores them in the database, so they
+/// never change.
+const MIGRATIONS: [(i64, &str, &str); 10] = [
     (
+        1,
         "people and files",
         include_str!("migrations/0001_people_and_files.sql"),
     ),
     (
+        2,
         "file hashes",
         include_str!("migrations/0002_file_hashes.sql"),
     ),
-    ("people", include_str!("migrations/0003_people.sql")),
-    ("settings", include_str!("migrations/0004_settings.sql")),
-    ("chats", include_str!("migrations/0005_chats.sql")),
+    (3, "people", include_str!("migrations/0003_people.sql")),
+    (4, "settings", include_str!("migrations/0004_settings.sql")),
+    (5, "chats", include_str!("migrations/0005_chats.sql")),
     (
+        6,
         "search and storage",
         include_str!("migrations/0006_search_and_storage.sql"),
     ),
     (
+        7,
         "first account",
         include_str!("migrations/0007_first_account.sql"),
     ),
     (
+        8,
         "user settings",
         include_str!("migrations/0008_user_settings.sql"),
     ),
     (
+        9,
         "live engines",
         include_str!("migrations/0009_live_engines.sql"),
+    ),
+    (
+        11,
+        "gallery",
+        include_str!("migrations/0011_gallery.sql"),
     ),
 ];
 
@@ -44,7 +55,7 @@ pub(super) fn migrator() -> Migrator {
 
 fn first_migrations(count: usize) -> Migrator {
     let listed = MIGRATIONS.into_iter().take(count);
-    let migrations = (1..).zip(listed).map(|(version, (description, sql))| {
+    let migrations = listed.map(|(version, description, sql)| {
         Migration::new(
             version,
             description.into(),

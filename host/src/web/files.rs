@@ -2,6 +2,7 @@
 
 mod content;
 mod image_headers;
+mod link;
 mod range;
 mod thumbnail;
 mod upload;
@@ -54,6 +55,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(content::named_content))
         .routes(routes!(content::linked_content))
         .routes(routes!(thumbnail::thumbnail))
+        .routes(routes!(link::create))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -9,6 +9,7 @@ mod document;
 pub(crate) mod engines;
 mod images;
 mod files;
+mod gallery;
 mod accounts;
 mod settings;
 mod schema;
@@ -229,6 +230,10 @@ fn snapshots() -> insta::Settings {
         ("added_at", "[time]"),
         ("at", "[time]"),
         ("size_bytes", "[bytes]"),
+        ("undo_until", "[time]"),
+        ("engine_version", "[version]"),
+        ("duration_ms", "[ms]"),
+        ("sha256", "[hash]"),
     ] {
         settings.add_redaction(&format!(".**[\"{field}\"]"), redact);
     }
@@ -248,6 +253,7 @@ fn snapshots() -> insta::Settings {
         "file",
         "id",
         "job",
+        "job_id",
         "message",
         "name",
         "task_id",
@@ -262,6 +268,12 @@ fn snapshots() -> insta::Settings {
         };
         settings.add_dynamic_redaction(&format!(".**.{field}"), redacted);
     }
+    // `null` on the last page.
+    let cursor = |content: Content, _: ContentPath| match content.as_str() {
+        Some(_) => Content::from("[cursor]"),
+        None => content,
+    };
+    settings.add_dynamic_redaction(".body.next", cursor);
     // An ability has the same name.
     let seed = |content: Content, _: ContentPath| match content {
         Content::Bool(_) => content,

@@ -12,7 +12,7 @@ pub const UNDO_TIME: Duration = Duration::from_secs(30);
 
 impl Files {
     /// Deletes images of the user. They can be restored until the returned time, in seconds since 1970.
-    pub async fn delete_for_now(&self, user: &User, ids: &[String]) -> Result<(usize, i64)> {
+    pub async fn delete_with_undo(&self, user: &User, ids: &[String]) -> Result<(usize, i64)> {
         let deletion = self.store.delete_files_of(&user.id, ids).await;
         let Deletion { ids, deleted_at } =
             deletion.context("cannot delete images of the database")?;

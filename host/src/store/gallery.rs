@@ -105,10 +105,7 @@ impl Store {
             let mut search = self.searches.start(user_id).await?;
             query.build().fetch_all(search.connection()).await?
         };
-        Ok(rows
-            .iter()
-            .map(key_from_row)
-            .collect::<sqlx::Result<_>>()?)
+        Ok(rows.iter().map(key_from_row).collect::<sqlx::Result<_>>()?)
     }
 
     /// Those of the ids that are images of the user, in the order of the ids, each once. Accepts a few
@@ -188,19 +185,21 @@ impl Store {
     }
 }
 
-fn select_keys<'a>(
-    user_id: &'a str,
-    filter: &'a GalleryFilter,
-    after: Option<&'a GalleryCursor>,
+fn select_keys(
+    user_id: &str,
+    filter: &GalleryFilter,
+    after: Option<&GalleryCursor>,
     limit: u32,
-) -> QueryBuilder<'a, Sqlite> {
+) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::new(
         "SELECT id, created_at, OCTET_LENGTH(name) + OCTET_LENGTH(meta) AS row_bytes FROM files
          WHERE deleted_at IS NULL AND user_id = ",
     );
     query.push_bind(user_id);
     if let Some(GalleryCursor { created_at, id }) = after {
-        query.push(" AND (created_at, id) < (").push_bind(created_at);
+        query
+            .push(" AND (created_at, id) < (")
+            .push_bind(created_at);
         query.push(", ").push_bind(id).push(")");
     }
     if let Some(from) = filter.from {
@@ -240,7 +239,7 @@ fn select_keys<'a>(
 }
 
 /// Completes a condition: one of these ids.
-pub(super) fn push_ids<'a>(query: &mut QueryBuilder<'a, Sqlite>, ids: &'a [String]) {
+pub(super) fn push_ids(query: &mut QueryBuilder<Sqlite>, ids: &[String]) {
     query.push(" AND id IN (");
     let mut list = query.separated(", ");
     for id in ids {
@@ -267,9 +266,9 @@ fn key_from_row(row: &SqliteRow) -> sqlx::Result<GalleryKey> {
 }
 
 fn gallery_from_row(row: &SqliteRow) -> sqlx::Result<GalleryRow> {
-    let pixels = |column: &str| {
+    let pixels = |column: &str| -> sqlx::Result<Option<u32>> {
         let pixels: Option<i64> = row.try_get(column)?;
-        sqlx::Result::Ok(pixels.and_then(|it| u32::try_from(it).ok()))
+        Ok(pixels.and_then(|it| u32::try_from(it).ok()))
     };
     Ok(GalleryRow {
         file: file_from_row(row)?,

@@ -68,7 +68,8 @@ impl Store {
             return Ok(RestoreOutcome::Restored(0));
         }
         let mut transaction = self.begin().await?;
-        let mut query = QueryBuilder::new("UPDATE files SET deleted_at = NULL WHERE deleted_at >= ");
+        let mut query =
+            QueryBuilder::new("UPDATE files SET deleted_at = NULL WHERE deleted_at >= ");
         query.push_bind(since);
         query.push(" AND user_id = ").push_bind(user_id);
         push_ids(&mut query, ids);
@@ -89,11 +90,7 @@ impl Store {
     }
 
     /// Removes the rows of files that were deleted before this time. Returns their ids.
-    pub async fn remove_deleted_files(
-        &self,
-        before: i64,
-        limit: u32,
-    ) -> sqlx::Result<Vec<String>> {
+    pub async fn remove_deleted_files(&self, before: i64, limit: u32) -> sqlx::Result<Vec<String>> {
         let due: Option<i64> =
             sqlx::query_scalar("SELECT 1 FROM files WHERE deleted_at < $1 LIMIT 1")
                 .bind(before)

@@ -42,11 +42,7 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
         "live engines",
         include_str!("migrations/0009_live_engines.sql"),
     ),
-    (
-        11,
-        "gallery",
-        include_str!("migrations/0011_gallery.sql"),
-    ),
+    (11, "gallery", include_str!("migrations/0011_gallery.sql")),
 ];
 
 pub(super) fn migrator() -> Migrator {
@@ -132,5 +128,47 @@ mod tests {
             rows,
             expected_rows.map(|(chat, id)| (chat.to_owned(), id.to_owned(), 1))
         );
+    }
+
+    #[tokio::test]
+    async fn eleventh_migration_reads_what_made_an_image() {
+        let options = SqliteConnectOptions::new().in_memory(true);
+        let pool = SqlitePoolOptions::new().max_connections(1);
+        let pool = pool.connect_with(options).await.unwrap();
+        first_migrations(9).run(&pool).await.unwrap();
+        for statement in [
+            "INSERT INTO users VALUES ('ada', 'Ada', 'user', 0)",
+            r#"INSERT INTO files VALUES
+                ('a', 'ada', 'generated-image.png', 'image/png', 1, '{"job":"j","binding":"fast",
+                    "engine":"comfyui","details":{"model":"m"},"prompt":"A Fox","chat_id":"c"}', 0, ''),
+                ('b', 'ada', 'generated-image.png', 'image/png', 1, '{"job":5,"engine":"x"}', 0, ''),
+                ('c', 'ada', 'FOX.png', 'image/png', 1, '{"job":"j","engine":"x","prompt":"y"}', 0, ''),
+                ('d', 'ada', 'generated-image.png', 'image/png', 1, 'no JSON', 0, ''),
+                ('e', 'ada', 'generated-image.png', 'image/png', 1,
+                    '{"job":"j","engine":"sketch","details":null,"chat_id":null}', 0, '')"#,
+        ] {
+            sqlx::query(statement).execute(&pool).await.unwrap();
+        }
+        migrator().run(&pool).await.unwrap();
+        let rows: Vec<(i64, String, String, String, String, String)> = sqlx::query_as(
+            "SELECT is_generated, binding, engine, model, chat_id, search_text FROM files ORDER BY id",
+        )
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        let name = "generated-image.png\n";
+        let with_prompt = format!("{name}a fox");
+        let expected = [
+            (1, "fast", "comfyui", "m", "c", with_prompt.as_str()),
+            (0, "", "", "", "", name),
+            (0, "", "", "", "", "fox.png\n"),
+            (0, "", "", "", "", name),
+            (1, "", "sketch", "", "", name),
+        ];
+        let owned = expected.map(|(is_generated, a, b, c, d, e)| {
+            let [a, b, c, d, e] = [a, b, c, d, e].map(str::to_owned);
+            (is_generated, a, b, c, d, e)
+        });
+        assert_eq!(rows, owned);
     }
 }

@@ -199,10 +199,7 @@ fn text(name: &str, value: Option<String>, max_bytes: usize) -> Result<String, A
         (status = 503, description = "too many users search"),
     ),
 )]
-async fn facets(
-    State(app): State<Arc<App>>,
-    User(user): User,
-) -> Result<Json<Facets>, ApiError> {
+async fn facets(State(app): State<Arc<App>>, User(user): User) -> Result<Json<Facets>, ApiError> {
     let GalleryFacets {
         engines,
         models,

@@ -3,8 +3,8 @@
 use pinhole_tests::{TestServer, gif, long_image};
 
 use super::{
-    NOT_FOUND, assert_not_found, content_url, file_id, new_file, response_bytes, response_json, sha256_hex,
-    upload,
+    NOT_FOUND, assert_not_found, content_url, file_id, new_file, response_bytes, response_json,
+    sha256_hex, upload,
 };
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,8 @@ use pinhole_tests::{TestServer, gif};
 use serde_json::{Value, json};
 
 use super::{
-    assert_not_found, content_url, file_id, generate_image, new_file, response_json, sha256_hex, upload,
+    assert_not_found, content_url, file_id, generate_image, new_file, response_json, sha256_hex,
+    upload,
 };
 
 fn path(row: &Value) -> String {

@@ -325,7 +325,12 @@ async fn failed_row_insert_removes_bytes() {
     let result = server
         .app
         .files
-        .save_all(&unknown_user, &[image.unwrap()], &[ImageRecord::default()], None)
+        .save_all(
+            &unknown_user,
+            &[image.unwrap()],
+            &[ImageRecord::default()],
+            None,
+        )
         .await;
     let error = format!("{:#}", result.unwrap_err());
     assert!(

@@ -27,15 +27,16 @@ async fn download(server: &TestServer, ids: &[&str]) -> Bytes {
 /// The names and bytes of an archive's entries.
 fn entries(bytes: &Bytes) -> Vec<(String, Vec<u8>)> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
-    let entry = |index: usize| {
+    let mut entries = Vec::new();
+    for index in 0..archive.len() {
         let mut file = archive.by_index(index).unwrap();
         assert_eq!(file.compression(), CompressionMethod::Stored);
         assert!(file.last_modified().unwrap().year() > 2023);
         let mut content = Vec::new();
         file.read_to_end(&mut content).unwrap();
-        (file.name().to_owned(), content)
-    };
-    (0..archive.len()).map(entry).collect()
+        entries.push((file.name().unwrap().into_owned(), content));
+    }
+    entries
 }
 
 #[tokio::test(flavor = "multi_thread")]

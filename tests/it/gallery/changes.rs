@@ -28,7 +28,13 @@ async fn restore(server: &TestServer, key: &str, ids: &[&str]) -> Value {
 /// The bytes of files that the user occupies.
 async fn occupied(server: &TestServer, key: &str) -> u64 {
     let user = user_id(server, key).await;
-    server.app.store.storage_use(&user).await.unwrap().file_bytes
+    server
+        .app
+        .store
+        .storage_use(&user)
+        .await
+        .unwrap()
+        .file_bytes
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +63,10 @@ async fn deleted_image_is_hidden_everywhere_and_restored() {
     let key = server.key.clone();
     let body = json!({"prompt": "a fox", "size": "64x48"});
     let made = generate(&server, &key, body).await;
-    let (id, url) = (made[0]["id"].as_str().unwrap(), made[0]["url"].as_str().unwrap());
+    let (id, url) = (
+        made[0]["id"].as_str().unwrap(),
+        made[0]["url"].as_str().unwrap(),
+    );
     let path = format!("/api/v1/files/{id}");
     let link = post(&server, &key, &format!("{path}/link"), json!({})).await;
     let link = link["url"].as_str().unwrap();
@@ -93,7 +102,14 @@ async fn deleted_image_is_hidden_everywhere_and_restored() {
     let star = post(&server, &key, STAR, json!({"ids": [id], "starred": true})).await;
     assert_eq!(star["changed"], 0);
     let as_source = json!({"prompt": "blue", "image": id});
-    let edit = ask(&server, Method::POST, "/api/v1/images/edit", &key, Some(&as_source)).await;
+    let edit = ask(
+        &server,
+        Method::POST,
+        "/api/v1/images/edit",
+        &key,
+        Some(&as_source),
+    )
+    .await;
     assert_eq!(edit.0, 400, "{}", edit.1);
     assert_eq!(delete(&server, &key, &[id]).await["deleted"], 0);
     let single = ask(&server, Method::DELETE, &path, &key, None).await;
@@ -114,7 +130,9 @@ async fn deleted_image_is_hidden_everywhere_and_restored() {
 /// Makes all bytes older than what the cleanup spares.
 fn let_files_age(server: &TestServer) {
     for entry in std::fs::read_dir(server.data_dir.path().join("files")).unwrap() {
-        let file = std::fs::File::options().write(true).open(entry.unwrap().path());
+        let file = std::fs::File::options()
+            .write(true)
+            .open(entry.unwrap().path());
         let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
         file.unwrap().set_modified(long_ago).unwrap();
     }
@@ -177,8 +195,14 @@ async fn bytes_are_removed_after_the_undo_time_even_by_a_later_process() {
     let restarted = server.restart(&variables).await;
     restarted.app.files.remove_deleted().await;
     assert_eq!(restarted.stored_files(), 1);
-    assert_eq!(restore(&restarted, &restarted.key, &[&old]).await["restored"], 0);
-    assert_eq!(restore(&restarted, &restarted.key, &[&new]).await["restored"], 1);
+    assert_eq!(
+        restore(&restarted, &restarted.key, &[&old]).await["restored"],
+        0
+    );
+    assert_eq!(
+        restore(&restarted, &restarted.key, &[&new]).await["restored"],
+        1
+    );
     assert_eq!(names(&restarted, &restarted.key, "").await, ["new.gif"]);
 }
 
@@ -191,7 +215,10 @@ async fn other_users_images_are_neither_deleted_nor_restored() {
     assert_eq!(delete(&server, second, &[&mine]).await["deleted"], 0);
     assert_eq!(delete(&server, &server.key, &[&theirs]).await["deleted"], 0);
     assert_eq!(delete(&server, second, &[&theirs]).await["deleted"], 1);
-    assert_eq!(restore(&server, &server.key, &[&theirs]).await["restored"], 0);
+    assert_eq!(
+        restore(&server, &server.key, &[&theirs]).await["restored"],
+        0
+    );
     // An administrator sees deleted images no more than others.
     let path = format!("/api/v1/files/{theirs}/content");
     assert_eq!(get(&server, &server.key, &path).await.0, 404);

@@ -52,7 +52,12 @@ async fn pages_have_each_image_once_newest_first() {
     assert_eq!((found.len(), pages), (25, 7));
     let keys: Vec<(i64, &str)> = found
         .iter()
-        .map(|it| (it["created_at"].as_i64().unwrap(), it["id"].as_str().unwrap()))
+        .map(|it| {
+            (
+                it["created_at"].as_i64().unwrap(),
+                it["id"].as_str().unwrap(),
+            )
+        })
         .collect();
     let mut sorted = keys.clone();
     sorted.sort();
@@ -104,7 +109,11 @@ async fn filters_select_images() {
         ("q=fox&kind=generated&engine=sketch&from=1", &["a.png"]),
         ("q='%20OR%201=1--", &[]),
     ] {
-        assert_eq!(names(&server, &server.key, query).await, expected, "{query}");
+        assert_eq!(
+            names(&server, &server.key, query).await,
+            expected,
+            "{query}"
+        );
     }
     let (_, facets) = get(&server, &server.key, &format!("{GALLERY}/facets")).await;
     let expected = json!({
@@ -129,7 +138,10 @@ async fn invalid_parameters_are_refused() {
         ("limit=x".to_owned(), "limit"),
         ("cursor=x".to_owned(), "cursor is invalid"),
         (format!("cursor={}", "a".repeat(400)), "cursor is invalid"),
-        (format!("q={}", "x".repeat(201)), "q is longer than 200 bytes"),
+        (
+            format!("q={}", "x".repeat(201)),
+            "q is longer than 200 bytes",
+        ),
         (format!("engine={}", "x".repeat(513)), "engine is longer"),
         (format!("model={}", "x".repeat(513)), "model is longer"),
         (format!("chat_id={}", "x".repeat(513)), "chat_id is longer"),

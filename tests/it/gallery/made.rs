@@ -119,7 +119,10 @@ async fn edit_names_the_stored_images_that_it_edited() {
     let stored = post(&server, &server.key, "/api/v1/images/edit", body).await;
     let made = image(&server, stored[0]["id"].as_str().unwrap()).await;
     assert_eq!(made["sources"], json!([source]));
-    assert_eq!(names(&server, &server.key, "kind=uploaded").await, ["fox.png"]);
+    assert_eq!(
+        names(&server, &server.key, "kind=uploaded").await,
+        ["fox.png"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,7 +143,10 @@ async fn upload_has_its_size_and_nothing_that_its_metadata_claims() {
     assert_eq!(request.body(form).send().await.unwrap().status(), 200);
     let found = images(&server, &server.key, "").await;
     assert_eq!(found[0]["source"], "uploaded");
-    assert_eq!((&found[0]["width"], &found[0]["height"]), (&json!(9), &json!(1)));
+    assert_eq!(
+        (&found[0]["width"], &found[0]["height"]),
+        (&json!(9), &json!(1))
+    );
     assert_eq!(found[0]["prompt"], Value::Null);
     for field in ["engine", "seed", "job_id", "operation", "count", "details"] {
         assert_eq!(found[0].get(field), None, "{field}");
@@ -167,4 +173,21 @@ async fn image_of_another_user_is_not_found() {
     assert_eq!(facets, json!({"engines": [], "models": [], "total": 1}));
     let anonymous = server.client.get(server.url(GALLERY)).send().await.unwrap();
     assert_eq!(anonymous.status(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn administrator_does_not_read_prompts_of_others_in_files() {
+    let server = sketch().await;
+    let second = server.add_second_user().await;
+    let body = json!({"prompt": "a secret fox", "size": "64x48"});
+    let made = generate(&server, second, body).await;
+    let path = format!("/api/v1/files/{}", made[0]["id"].as_str().unwrap());
+    let (_, own) = get(&server, second, &path).await;
+    assert_eq!(own["meta"]["data"]["request"]["prompt"], "a secret fox");
+    for path in [path.as_str(), "/api/v1/files/"] {
+        let (status, seen) = get(&server, &server.key, path).await;
+        assert_eq!(status, 200);
+        assert!(!seen.to_string().contains("secret"), "{seen}");
+        assert!(seen.to_string().contains("sketch"), "{seen}");
+    }
 }

@@ -90,7 +90,7 @@ pub(super) async fn delete(
     Json(ImageIds { ids }): Json<ImageIds>,
 ) -> Result<Json<Deleted>, ApiError> {
     check_number(&ids)?;
-    let (deleted, undo_until) = app.files.delete_for_now(&user, &ids).await?;
+    let (deleted, undo_until) = app.files.delete_with_undo(&user, &ids).await?;
     Ok(Json(Deleted {
         deleted,
         undo_until,
@@ -123,9 +123,8 @@ pub(super) async fn restore(
 fn check_number(ids: &[String]) -> Result<(), ApiError> {
     if ids.len() > MAX_CHANGED_IMAGES {
         let number = ids.len();
-        let detail = format!(
-            "ids has {number} ids, more than {MAX_CHANGED_IMAGES}: send several requests"
-        );
+        let detail =
+            format!("ids has {number} ids, more than {MAX_CHANGED_IMAGES}: send several requests");
         return Err(ApiError::invalid("ids", detail));
     }
     Ok(())

@@ -5,6 +5,7 @@
 mod cleanup;
 mod data_url;
 mod delayed_storage;
+mod gallery;
 mod identity;
 pub mod link;
 pub mod lookup;
@@ -29,7 +30,9 @@ use pinhole_ground::memory::MemoryShare;
 use pinhole_images::{DecodeError, DecodeFor, Decoder, Image, ImageLimits};
 use serde_json::{Value, json};
 
-use crate::store::{ChatFilter, FileRow, Page, SearchError, Store, User, now};
+use crate::store::{
+    ChatFilter, FileRow, GalleryFields, NewFile, Page, SearchError, Store, User, now,
+};
 use delayed_storage::StoreFailure;
 use identity::Identity;
 use objects::Objects;
@@ -38,6 +41,7 @@ use spool::{Spool, SpooledFile, SpooledJob};
 pub use crate::store::MessageLink;
 pub use cleanup::{Confirmation, Sweep};
 pub use data_url::{encode_data_url, is_data_url};
+pub use gallery::UNDO_TIME;
 pub use lookup::MAX_SOURCES;
 pub use room::{NoRoom, StorageLimits};
 pub use spool::MAX_SPOOLED_BYTES;
@@ -50,6 +54,15 @@ pub const UPLOAD_LIMITS: ImageLimits = ImageLimits {
 };
 /// Chats and files that one statement lists for removal.
 const BATCH: u32 = 200;
+
+/// What is stored with an image.
+#[derive(Clone, Debug, Default)]
+pub struct ImageRecord {
+    /// JSON.
+    pub metadata: String,
+    /// The size is that of the image, whatever it is here.
+    pub gallery: GalleryFields,
+}
 
 /// The directory of files and their rows. Clones share both.
 #[derive(Clone)]
@@ -98,21 +111,26 @@ impl Files {
         &self,
         user_id: &str,
         images: &[Image],
-        metadata: &[Value],
+        records: &[ImageRecord],
         link: Option<MessageLink<'_>>,
     ) -> Result<Vec<FileRow>> {
-        let writes = images.iter().zip(metadata).map(|(image, metadata)| {
+        let writes = images.iter().zip(records).map(|(image, record)| {
             let name = format!("generated-image.{}", image.extension());
-            self.write_bytes(name, user_id, image, metadata)
+            self.write_bytes(name, user_id, image, record.clone())
         });
         let (mut files, mut write_error) = (Vec::with_capacity(images.len()), None);
-        for (WrittenFile { row, result }, image) in join_all(writes).await.into_iter().zip(images) {
+        for (written, image) in join_all(writes).await.into_iter().zip(images) {
             let mut bytes = None;
-            if let Err(error) = result {
+            if let Err(error) = written.result {
                 bytes = Some(image.bytes().clone());
                 write_error = Some(error);
             }
-            files.push(SpooledFile { row, bytes });
+            let WrittenFile { row, gallery, .. } = written;
+            files.push(SpooledFile {
+                row,
+                gallery,
+                bytes,
+            });
         }
         let job = SpooledJob {
             id: uuid::Uuid::new_v4().to_string(),
@@ -146,14 +164,23 @@ impl Files {
         image: &Image,
         metadata: &Value,
     ) -> Result<FileRow> {
-        let WrittenFile { row, result } = self.write_bytes(name, user_id, image, metadata).await;
-        result?;
-        let entry = file_entry(&row);
-        if let Err(error) = self.store.insert_files(&[(row.clone(), entry)], None).await {
-            self.delete_bytes(&row.id).await;
+        let record = ImageRecord {
+            metadata: metadata.to_string(),
+            gallery: GalleryFields::default(),
+        };
+        let written = self.write_bytes(name, user_id, image, record).await;
+        written.result?;
+        let file = NewFile {
+            entry: file_entry(&written.row),
+            gallery: written.gallery,
+            row: written.row,
+        };
+        let inserted = self.store.insert_files(std::slice::from_ref(&file), None);
+        if let Err(error) = inserted.await {
+            self.delete_bytes(&file.row.id).await;
             return Err(error).context("cannot insert images into the database");
         }
-        Ok(row)
+        Ok(file.row)
     }
 
     /// Writes the bytes of an image. Returns the row to insert.
@@ -162,8 +189,14 @@ impl Files {
         name: String,
         user_id: &str,
         image: &Image,
-        metadata: &Value,
+        record: ImageRecord,
     ) -> WrittenFile {
+        let (width, height) = image.upright_size();
+        let gallery = GalleryFields {
+            width,
+            height,
+            ..record.gallery
+        };
         let mut row = FileRow {
             id: uuid::Uuid::new_v4().to_string(),
             name,
@@ -171,7 +204,7 @@ impl Files {
             size_bytes: i64::try_from(image.bytes().len()).unwrap_or(i64::MAX),
             hash: String::new(),
             user_id: user_id.to_owned(),
-            meta: metadata.to_string(),
+            meta: record.metadata,
             created_at: now(),
         };
         let result = match self.create(&row.id, image.bytes().clone()).await {
@@ -181,7 +214,11 @@ impl Files {
             }
             Err(error) => Err(error),
         };
-        WrittenFile { row, result }
+        WrittenFile {
+            row,
+            gallery,
+            result,
+        }
     }
 
     /// Writes the bytes of an image, even if no further file can be opened. Returns their hash.
@@ -289,6 +326,20 @@ impl Files {
             .await
     }
 
+    /// Removes the files of a user, also those that can be restored.
+    pub async fn delete_all_of(&self, user_id: &str) -> Result<()> {
+        loop {
+            let ids = self.store.file_ids_of(user_id, BATCH).await;
+            let ids = ids.context("cannot list the files of the database")?;
+            if ids.is_empty() {
+                return Ok(());
+            }
+            for id in ids {
+                self.delete(&id).await?;
+            }
+        }
+    }
+
     /// Removes the files of all users, except those that are created meanwhile.
     pub async fn delete_all(&self) -> Result<()> {
         let end = now().saturating_add(1);
@@ -375,6 +426,7 @@ impl Files {
 /// An image whose bytes were written, or not.
 struct WrittenFile {
     row: FileRow,
+    gallery: GalleryFields,
     result: Result<()>,
 }
 

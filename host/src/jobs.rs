@@ -14,6 +14,8 @@ mod differences;
 mod edit_check;
 mod error;
 mod figures;
+mod image_metadata;
+mod image_provenance;
 mod job_check;
 mod job_record;
 mod job_run;
@@ -70,6 +72,8 @@ pub use figures::{
     Counts, Figures, MAX_VERSION_BYTES, MAX_VERSIONS, MinuteFigures, RunningAttempt, Series,
     SeriesPoint, SeriesRange, UpstreamFigures, VersionFigures,
 };
+pub use image_metadata::ImageMetadata;
+pub use image_provenance::{ImageProvenance, MAX_STORED_REQUEST_BYTES, StoredRequest};
 pub use job_record::{ErrorRecord, JobRecord, MAX_RECORD_BYTES, RequestRecord, SourceIds};
 pub use job_run::JobRun;
 pub use model_alias::ModelAlias;
@@ -378,12 +382,13 @@ impl Jobs {
         let binding = attempt.binding;
         let engine = &binding.component.description;
         let (settings, job) = convert(binding, request, edit.as_ref())?;
+        let provenance = ImageProvenance::new(&job, edit.as_ref(), engine);
         let usage = Arc::<CallUsage>::default();
         let digest = &binding.component.digest;
         let counted = self.figures.start(&engine.name, digest, usage.clone());
         let running = self.running.start(&engine.name);
         let call = std::pin::pin!(self.call_engine(&attempt, settings, job, edit, &usage));
-        let result = run_until_stopped(call, attempt.context, &running)
+        let mut result = run_until_stopped(call, attempt.context, &running)
             .await
             .map_err(|source| {
                 let error = Error::engine(&binding.name, &binding.component, settings, source)
@@ -401,7 +406,11 @@ impl Jobs {
         self.outcomes.record(digest, end.class(), usage.cpu_time());
         let release = attempt.snapshot.release_of(binding);
         metrics::count_job(&binding.name, release, outcome, took);
-        if let Ok(completed) = &result {
+        if let Ok(completed) = &mut result {
+            completed.provenance = ImageProvenance {
+                duration: took,
+                ..provenance
+            };
             if let Some(cost) = &completed.cost {
                 metrics::count_cost(&binding.name, cost.amount, &cost.unit);
             }
@@ -484,6 +493,7 @@ impl Jobs {
             cost,
             warnings,
             engine_warnings,
+            provenance: ImageProvenance::default(),
         })
     }
 

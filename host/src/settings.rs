@@ -19,6 +19,7 @@ use pinhole_images::MetadataPolicy;
 
 pub use engine_choice::{ChoiceReason, ConfiguredEngines, EDIT_ENGINE, ENGINE, EngineChoice};
 pub use form_field::{EngineField, FormField, SettingGroup, SettingMode};
+pub use links::MAX_LINK_SECS;
 pub use overlay::{Overlay, SettingOrigin};
 pub use secret_mask::MARKER;
 pub use setting_key::{SettingKey, host_variables, setting_keys};

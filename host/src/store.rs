@@ -8,6 +8,8 @@ mod credentials;
 mod engine_results;
 mod engines;
 mod files;
+mod gallery;
+mod gallery_deletion;
 mod groups;
 mod identity_cache;
 mod instance;
@@ -57,7 +59,12 @@ pub use engine_results::EngineResult;
 pub use engines::{
     EngineChange, EngineRows, GrantRow, HistoryRow, ReleaseRow, ReleaseState, TrackRow,
 };
-pub use files::{FileRow, MessageLink};
+pub use files::{FileRow, MessageLink, NewFile};
+pub use gallery::{
+    GalleryCursor, GalleryFacets, GalleryFields, GalleryFilter, GalleryKey, GalleryRow,
+    MAX_SEARCHED_CHARS,
+};
+pub use gallery_deletion::{Deletion, RestoreOutcome};
 pub use groups::Group;
 pub use instance::SweepTimes;
 pub use jobs::{

@@ -25,6 +25,7 @@ mod events;
 mod extractors;
 mod files;
 mod form_body;
+mod gallery;
 mod held_body;
 mod images;
 mod jobs;
@@ -72,6 +73,7 @@ pub use chat::{MAX_COMPLETION_BODY_BYTES, MAX_RESPONSES};
 pub use chats::MAX_CHAT_BYTES;
 pub use connections::serve;
 pub use control::serve_commands;
+pub use gallery::{MAX_ARCHIVE_IMAGES, MAX_CHANGED_IMAGES, MAX_PAGE_IMAGES};
 pub use source_images::MAX_EDIT_BODY_BYTES;
 
 /// Length of a request body, in bytes, unless a route has its own limit.
@@ -103,6 +105,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(engines::routes())
         .merge(events::routes())
         .merge(files::routes())
+        .merge(gallery::routes())
         .merge(images::routes())
         .merge(jobs::routes())
         .merge(openai::routes())

@@ -1,4 +1,5 @@
-//! The time of a search in the chats of one user with 100 000 messages: `cargo xtask bench search`.
+//! The time of a search in the chats of one user with 100 000 messages, and in a gallery of 10 000 images:
+//! `cargo xtask bench search`.
 //!
 //! The words of the messages are as frequent as in a language: the most frequent one is in every message.
 //! Further messages of other users are in the same index. Searches run one after the other, as the server
@@ -14,15 +15,19 @@
 use std::time::{Duration, Instant};
 
 use pinhole::store::{
-    AccountOrigin, ChatCopy, ChatFilter, ChatHistory, ChatMessage, NewAccount, Page, SaveOutcome,
-    SearchError, Store, StoredMessage,
+    AccountOrigin, ChatCopy, ChatFilter, ChatHistory, ChatMessage, FileRow, GalleryCursor,
+    GalleryFields, GalleryFilter, NewAccount, NewFile, Page, SaveOutcome, SearchError, Store,
+    StoredMessage,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 const CHATS: usize = 5_000;
 const MESSAGES_PER_CHAT: usize = 20;
 /// Chats of another user.
 const OTHER_CHATS: usize = 500;
+/// Images of the user, and of each of nine others.
+const IMAGES: usize = 10_000;
+const OTHER_GALLERIES: usize = 9;
 const WORDS_PER_MESSAGE: usize = 60;
 const WORDS: usize = 20_000;
 const ROUNDS: usize = 200;
@@ -179,6 +184,97 @@ async fn main() {
         summary(&mut all),
         GOAL.as_millis()
     );
+    measure_gallery(&store, &mut language, &user_id).await;
+}
+
+/// Adds an image of each user in turn, as they would generate at the same time.
+async fn add_images(store: &Store, language: &mut Language, users: &[String]) {
+    for number in 0..IMAGES {
+        let created_at = 1_700_000_000 + number as i64;
+        let files: Vec<_> = users
+            .iter()
+            .map(|user| {
+                let prompt = language.message();
+                let meta = json!({"job": "job", "details": "x".repeat(1000), "request": {"prompt": prompt}});
+                NewFile {
+                    row: FileRow {
+                        id: format!("{number:05}-{user}"),
+                        user_id: user.clone(),
+                        name: "generated-image.png".to_owned(),
+                        media_type: "image/png".to_owned(),
+                        size_bytes: 1_000_000,
+                        hash: "0".repeat(64),
+                        meta: meta.to_string(),
+                        created_at,
+                    },
+                    gallery: GalleryFields {
+                        is_generated: true,
+                        binding: format!("engine-{}", number % 5),
+                        model: format!("model-{}", number % 50),
+                        prompt,
+                        ..GalleryFields::default()
+                    },
+                    entry: Value::Null,
+                }
+            })
+            .collect();
+        store.insert_files(&files, None).await.unwrap();
+    }
+}
+
+async fn measure_gallery(store: &Store, language: &mut Language, user_id: &str) {
+    let mut users = vec![user_id.to_owned()];
+    for number in 0..OTHER_GALLERIES {
+        users.push(add_user(store, &format!("user {number}")).await);
+    }
+    add_images(store, language, &users).await;
+    let text = |text: &str| GalleryFilter {
+        text: text.to_owned(),
+        ..GalleryFilter::default()
+    };
+    let middle = GalleryCursor {
+        created_at: 1_700_000_000 + IMAGES as i64 / 2,
+        id: String::new(),
+    };
+    let of_model = GalleryFilter {
+        model: "model-7".to_owned(),
+        ..GalleryFilter::default()
+    };
+    let starred = GalleryFilter {
+        is_starred: Some(true),
+        ..GalleryFilter::default()
+    };
+    let medium = text(&language.words[2000]);
+    for (name, filter, after) in [
+        ("first page", GalleryFilter::default(), None),
+        (
+            "a page in the middle",
+            GalleryFilter::default(),
+            Some(&middle),
+        ),
+        ("a word of no image", text("xylophonezebrb"), None),
+        ("a medium word", medium, None),
+        ("images of a model", of_model, None),
+        ("no image has a star", starred, None),
+    ] {
+        let (mut times, mut found) = (Vec::with_capacity(ROUNDS), 0);
+        for _ in 0..ROUNDS {
+            let round_start = Instant::now();
+            let keys = store.gallery_keys(user_id, &filter, after, 61).await;
+            let ids: Vec<String> = keys.unwrap().into_iter().map(|it| it.cursor.id).collect();
+            found = store.gallery_rows(user_id, &ids).await.unwrap().len();
+            times.push(round_start.elapsed());
+        }
+        println!("gallery, {name}: {found} images, {}", summary(&mut times));
+    }
+    let mut times = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let round_start = Instant::now();
+        let facets = store.gallery_facets(user_id).await.unwrap();
+        assert_eq!(facets.total, IMAGES as u64);
+        times.push(round_start.elapsed());
+    }
+    println!("gallery, facets: {}", summary(&mut times));
 }
 
 /// Median and 99th percentile.

@@ -11,6 +11,7 @@ pub(crate) mod engines;
 mod images;
 mod jobs;
 mod files;
+mod gallery;
 mod accounts;
 mod settings;
 mod schema;
@@ -237,6 +238,9 @@ fn snapshots() -> insta::Settings {
         ("size_bytes", "[bytes]"),
         ("duration_ms", "[time]"),
         ("since_ms", "[time]"),
+        ("undo_until", "[time]"),
+        ("engine_version", "[version]"),
+        ("sha256", "[hash]"),
     ] {
         settings.add_redaction(&format!(".**[\"{field}\"]"), redact);
     }
@@ -256,6 +260,7 @@ fn snapshots() -> insta::Settings {
         "file",
         "id",
         "job",
+        "job_id",
         "message",
         "name",
         "task_id",
@@ -270,6 +275,12 @@ fn snapshots() -> insta::Settings {
         };
         settings.add_dynamic_redaction(&format!(".**.{field}"), redacted);
     }
+    // `null` on the last page.
+    let cursor = |content: Content, _: ContentPath| match content.as_str() {
+        Some(_) => Content::from("[cursor]"),
+        None => content,
+    };
+    settings.add_dynamic_redaction(".body.next", cursor);
     // An ability has the same name.
     let seed = |content: Content, _: ContentPath| match content {
         Content::Bool(_) => content,

@@ -7,6 +7,7 @@ mod lists;
 mod search;
 
 use http::Method;
+use pinhole::files::ImageRecord;
 use pinhole::store::{FileRow, MessageLink};
 use pinhole_images::Image;
 use pinhole_tests::{TestServer, gif};
@@ -110,7 +111,7 @@ async fn save_images(server: &TestServer, chat: &str, widths: &[u8]) -> Vec<File
         message_id: "answer",
     });
     let files = &server.app.files;
-    let metadata = vec![Value::Null; images.len()];
+    let metadata = vec![ImageRecord::default(); images.len()];
     let stored = files.save_all(&user, &images, &metadata, link);
     stored.await.unwrap()
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use bytes::Bytes;
+use pinhole::store::{FileRow, GalleryFields, NewFile};
 use pinhole_tests::{ServerProcess, TestServer, engines, file_path, program};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -83,6 +84,15 @@ async fn response_json(request: reqwest::RequestBuilder) -> (u16, Value) {
     let status = response.status().as_u16();
     let bytes = response.bytes().await.unwrap();
     (status, serde_json::from_slice(&bytes).unwrap())
+}
+
+/// A file to insert whose row is this.
+fn new_file(row: FileRow) -> NewFile {
+    NewFile {
+        row,
+        gallery: GalleryFields::default(),
+        entry: Value::Null,
+    }
 }
 
 /// SHA-256 in hexadecimal.

@@ -31,6 +31,7 @@ mod engines_page;
 mod events;
 mod figures;
 mod files;
+mod gallery;
 mod gemini;
 mod grants;
 mod image_api;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::spool::{SpooledFile, SpooledJob};
 use super::{Files, file_entry};
-use crate::store::{FileRow, Trouble};
+use crate::store::{FileRow, NewFile, Trouble};
 
 /// Why images were not stored.
 pub(super) enum StoreFailure {
@@ -39,8 +39,12 @@ impl Files {
 
     /// Inserts the rows of a job's images, whose bytes are written.
     pub(super) async fn insert_job(&self, job: &SpooledJob) -> Result<(), StoreFailure> {
-        let with_entry = |file: &SpooledFile| (file.row.clone(), file_entry(&file.row));
-        let rows: Vec<_> = job.files.iter().map(with_entry).collect();
+        let new_file = |file: &SpooledFile| NewFile {
+            entry: file_entry(&file.row),
+            row: file.row.clone(),
+            gallery: file.gallery.clone(),
+        };
+        let rows: Vec<_> = job.files.iter().map(new_file).collect();
         let inserted = self.store.insert_files(&rows, job.message_link()).await;
         inserted.map_err(|error| {
             let is_temporary = Trouble::of(&error).is_some();

@@ -81,7 +81,12 @@ impl FileLinks {
     /// The link to a file. It expires after the lifetime from now.
     #[must_use]
     pub fn url(&self, file: &FileRow) -> String {
-        let expires_at = now().saturating_add(self.lifetime_secs);
+        self.url_until(file, now().saturating_add(self.lifetime_secs))
+    }
+
+    /// The link to a file. It expires at this time, in seconds since 1970.
+    #[must_use]
+    pub fn url_until(&self, file: &FileRow, expires_at: i64) -> String {
         let Self {
             signer, base_url, ..
         } = self;

@@ -129,7 +129,8 @@ pub async fn load_file(files: &Files, user: &User, id: &str) -> Result<Image, Lo
     let bytes = read_file(files, &row, length)
         .await
         .map_err(LookupError::Internal)?;
-    parse_image(lease.attach(bytes.ok_or(LookupError::FileMissing)?))
+    let image = parse_image(lease.attach(bytes.ok_or(LookupError::FileMissing)?))?;
+    Ok(image.with_file_id(id))
 }
 
 /// Checks the bytes of a client's image.

@@ -27,6 +27,15 @@ pub enum NoRoom {
     Internal(#[from] anyhow::Error),
 }
 
+impl NoRoom {
+    fn quota(used: u64, max: u64) -> Self {
+        Self::Quota {
+            used_mib: used.div_ceil(1 << 20),
+            max_mib: max >> 20,
+        }
+    }
+}
+
 impl Files {
     /// Fails if the user may not store this many bytes more, or if the disk has too little space.
     pub async fn require_room(&self, user: &User, more_bytes: u64) -> Result<(), NoRoom> {
@@ -38,12 +47,16 @@ impl Files {
         let used = usage.context("cannot read a user's storage")?.total();
         let is_exceeded = used >= max || used.saturating_add(more_bytes) > max;
         if Guard::UserStorage.applies(is_exceeded) {
-            return Err(NoRoom::Quota {
-                used_mib: used.div_ceil(1 << 20),
-                max_mib: max >> 20,
-            });
+            return Err(NoRoom::quota(used, max));
         }
         Ok(())
+    }
+
+    /// The refusal of what would exceed the user's quota.
+    pub(super) async fn quota_exceeded(&self, user: &User) -> anyhow::Result<NoRoom> {
+        let usage = self.store.storage_use(&user.id).await;
+        let used = usage.context("cannot read a user's storage")?.total();
+        Ok(NoRoom::quota(used, self.limits.user_bytes))
     }
 
     /// What the user may occupy, in bytes. `None` for an administrator.

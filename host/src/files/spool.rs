@@ -17,7 +17,7 @@ use pinhole_ground::data_dir;
 use serde::{Deserialize, Serialize};
 
 use super::MessageLink;
-use crate::store::FileRow;
+use crate::store::{FileRow, GalleryFields};
 
 /// Bytes of images that wait in memory.
 pub const MAX_SPOOLED_BYTES: usize = 64 << 20;
@@ -41,6 +41,9 @@ pub(super) struct SpooledJob {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct SpooledFile {
     pub(super) row: FileRow,
+    /// Missing in records of earlier versions.
+    #[serde(default)]
+    pub(super) gallery: GalleryFields,
     /// The bytes, if they are not written yet.
     #[serde(skip)]
     pub(super) bytes: Option<Bytes>,

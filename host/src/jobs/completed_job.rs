@@ -5,7 +5,9 @@ use pinhole_images::Image;
 use pinhole_sandbox::contract::Cost;
 use serde_json::{Value, json};
 
-use crate::files::{Files, MessageLink};
+use super::image_metadata::ImageMetadata;
+use super::image_provenance::ImageProvenance;
+use crate::files::{Files, ImageRecord, MessageLink};
 use crate::store::{FileRow, Store, User};
 
 /// The result of a job.
@@ -35,6 +37,8 @@ pub struct CompletedJob {
     pub warnings: Vec<String>,
     /// How many of the warnings are the engine's own, which come first.
     pub engine_warnings: usize,
+    /// The request, and what else is stored with the images.
+    pub provenance: ImageProvenance,
 }
 
 /// What an engine says about one image.
@@ -77,8 +81,8 @@ impl CompletedJob {
         user: &User,
         origin: Option<ImageOrigin<'_>>,
     ) -> Result<Vec<FileRow>> {
-        let metadata: Vec<Value> = (0..self.images.len())
-            .map(|index| self.metadata(index, origin))
+        let records: Vec<ImageRecord> = (0..self.images.len())
+            .map(|index| ImageMetadata::new(self, index, origin).into_record())
             .collect();
         let link = origin.and_then(|origin| {
             Some(MessageLink {
@@ -99,34 +103,7 @@ impl CompletedJob {
                 (user.id.clone(), link)
             }
         };
-        files.save_all(&owner, &self.images, &metadata, link).await
-    }
-
-    /// What is stored with this image.
-    fn metadata(&self, index: usize, origin: Option<ImageOrigin<'_>>) -> Value {
-        let image = self.image_details.get(index).cloned().unwrap_or_default();
-        let mut metadata = json!({
-            "job": self.job,
-            "binding": self.binding,
-            "engine": self.engine,
-            "digest": self.digest,
-            "details": self.details,
-            "revised_prompt": self.revised_prompt,
-            "warnings": self.warnings,
-            "seed": image.seed,
-            "flagged": image.flagged,
-            "image": image.details,
-            "usage": self.usage,
-            "cost": self.cost.as_ref().map(cost_json),
-        });
-        if let (Some(metadata), Some(origin)) = (metadata.as_object_mut(), origin) {
-            metadata.insert("chat_id".to_owned(), origin.chat_id.into());
-            metadata.insert("message_id".to_owned(), origin.message_id.into());
-            if let Some(prompt) = origin.prompt {
-                metadata.insert("prompt".to_owned(), prompt.into());
-            }
-        }
-        metadata
+        files.save_all(&owner, &self.images, &records, link).await
     }
 }
 

@@ -8,7 +8,7 @@ const DAY_SECS: i64 = 24 * 3600;
 /// How long a link works by default.
 const DEFAULT_LINK_SECS: i64 = DAY_SECS;
 /// The longest time that a link can work.
-const MAX_LINK_SECS: i64 = 3660 * DAY_SECS;
+pub const MAX_LINK_SECS: i64 = 3660 * DAY_SECS;
 
 /// `WEBUI_URL` without a slash at its end. `None` if it is not set.
 pub(super) fn public_url(environment: &Environment) -> Result<Option<String>, String> {

@@ -100,8 +100,10 @@ impl Store {
             });
         }
         drop(rows);
-        let select_files =
-            "SELECT message_id, entry FROM message_files WHERE chat_id = $1 ORDER BY position";
+        // A file that its owner deleted, and may restore, is not shown.
+        let select_files = "SELECT message_id, entry FROM message_files WHERE chat_id = $1
+             AND NOT EXISTS (SELECT 1 FROM files WHERE id = file_id AND deleted_at IS NOT NULL)
+             ORDER BY position";
         for_each_text(&mut connection, select_files, chat_id, |id, text| {
             messages.extend(id, |message| message.files.push(text));
         })

@@ -7,6 +7,7 @@ use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection};
 
+use super::gallery::{GalleryFields, search_text};
 use super::message_files::add_message_files;
 use super::messages::add_message;
 use super::{Store, now};
@@ -31,6 +32,15 @@ pub struct FileRow {
     pub created_at: i64,
 }
 
+/// A file to insert.
+#[derive(Clone, Debug)]
+pub struct NewFile {
+    pub row: FileRow,
+    pub gallery: GalleryFields,
+    /// The file as an entry of a message.
+    pub entry: Value,
+}
+
 /// A message of a stored chat.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageLink<'a> {
@@ -45,10 +55,10 @@ impl Store {
     /// chat, the files are added without a link.
     pub async fn insert_files(
         &self,
-        files: &[(FileRow, Value)],
+        files: &[NewFile],
         link: Option<MessageLink<'_>>,
     ) -> sqlx::Result<()> {
-        let Some((first, _)) = files.first() else {
+        let Some(first) = files.first() else {
             return Ok(());
         };
         let Some(MessageLink {
@@ -67,7 +77,7 @@ impl Store {
         .bind(chat_id)
         .bind(message_id)
         .bind(now())
-        .bind(&first.user_id)
+        .bind(&first.row.user_id)
         .execute(&mut *transaction)
         .await?;
         insert_rows(&mut transaction, files).await?;
@@ -88,11 +98,11 @@ impl Store {
         transaction.commit().await
     }
 
-    /// A file of any user.
+    /// A file of any user, unless its owner deleted it.
     pub async fn file(&self, id: &str) -> sqlx::Result<Option<FileRow>> {
         let row = sqlx::query(
             "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
-             WHERE id = $1",
+             WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
         .fetch_optional(&self.pool)
@@ -100,7 +110,7 @@ impl Store {
         row.as_ref().map(file_from_row).transpose()
     }
 
-    /// A page of the files of an owner, or of all users, newest first.
+    /// A page of the files of an owner, or of all users, newest first. Without those that were deleted.
     pub async fn files(
         &self,
         user_id: Option<&str>,
@@ -109,7 +119,7 @@ impl Store {
     ) -> sqlx::Result<Vec<FileRow>> {
         let rows = sqlx::query(
             "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
-             WHERE CAST($1 AS TEXT) IS NULL OR user_id = $1
+             WHERE deleted_at IS NULL AND (CAST($1 AS TEXT) IS NULL OR user_id = $1)
              ORDER BY created_at DESC, id LIMIT $2 OFFSET $3",
         )
         .bind(user_id)
@@ -118,6 +128,15 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(file_from_row).collect()
+    }
+
+    /// Ids of files of an owner, also of those that can be restored.
+    pub async fn file_ids_of(&self, user_id: &str, limit: u32) -> sqlx::Result<Vec<String>> {
+        sqlx::query_scalar("SELECT id FROM files WHERE user_id = $1 LIMIT $2")
+            .bind(user_id)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
     }
 
     /// The number of files that were created before a time.
@@ -153,22 +172,30 @@ impl Store {
     }
 }
 
-async fn insert_rows(
-    connection: &mut SqliteConnection,
-    files: &[(FileRow, Value)],
-) -> sqlx::Result<()> {
+async fn insert_rows(connection: &mut SqliteConnection, files: &[NewFile]) -> sqlx::Result<()> {
     let mut query = QueryBuilder::new(
-        "INSERT INTO files (id, user_id, name, media_type, size_bytes, hash, meta, created_at) ",
+        "INSERT INTO files (id, user_id, name, media_type, size_bytes, hash, meta, created_at,
+             width, height, is_generated, binding, engine, model, chat_id, search_text) ",
     );
-    query.push_values(files, |mut row, (file, _)| {
-        row.push_bind(&file.id)
-            .push_bind(&file.user_id)
-            .push_bind(&file.name)
-            .push_bind(&file.media_type)
-            .push_bind(file.size_bytes)
-            .push_bind(&file.hash)
-            .push_bind(&file.meta)
-            .push_bind(file.created_at);
+    query.push_values(files, |mut values, file| {
+        let NewFile { row, gallery, .. } = file;
+        values
+            .push_bind(&row.id)
+            .push_bind(&row.user_id)
+            .push_bind(&row.name)
+            .push_bind(&row.media_type)
+            .push_bind(row.size_bytes)
+            .push_bind(&row.hash)
+            .push_bind(&row.meta)
+            .push_bind(row.created_at)
+            .push_bind(Some(i64::from(gallery.width)).filter(|width| *width > 0))
+            .push_bind(Some(i64::from(gallery.height)).filter(|height| *height > 0))
+            .push_bind(i64::from(gallery.is_generated))
+            .push_bind(&gallery.binding)
+            .push_bind(&gallery.engine)
+            .push_bind(&gallery.model)
+            .push_bind(&gallery.chat_id)
+            .push_bind(search_text(&row.name, &gallery.prompt));
     });
     query.build().execute(connection).await.map(|_| ())
 }

@@ -31,7 +31,9 @@ impl Store {
             let message = message_from_row(row)?;
             chain.insert(message.id.clone(), message);
         }
-        let select_files = "SELECT message_id, entry FROM message_files WHERE message_id IN (";
+        let select_files = "SELECT message_id, entry FROM message_files
+             WHERE NOT EXISTS (SELECT 1 FROM files WHERE id = file_id AND deleted_at IS NOT NULL)
+             AND message_id IN (";
         for row in select_by_ids(&mut connection, select_files, chat_id, &ids).await? {
             let id: String = row.try_get("message_id")?;
             let entry: String = row.try_get("entry")?;

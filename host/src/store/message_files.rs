@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 use sqlx::{Row, SqliteConnection};
 
-use super::{ChatMessage, FileRow};
+use super::{ChatMessage, NewFile};
 
 /// The stored files of all messages of a chat.
 #[derive(Default)]
@@ -23,10 +23,10 @@ pub(super) async fn add_message_files(
     connection: &mut SqliteConnection,
     chat_id: &str,
     message_id: &str,
-    files: &[(FileRow, Value)],
+    files: &[NewFile],
 ) -> sqlx::Result<()> {
     // The last one first, so that each goes in front.
-    for (file, entry) in files.iter().rev() {
+    for file in files.iter().rev() {
         sqlx::query(
             "INSERT INTO message_files (chat_id, message_id, position, file_id, entry)
              SELECT $1, $2, COALESCE(MIN(position), 0) - 1, $3, $4 FROM message_files
@@ -34,8 +34,8 @@ pub(super) async fn add_message_files(
         )
         .bind(chat_id)
         .bind(message_id)
-        .bind(&file.id)
-        .bind(entry.to_string())
+        .bind(&file.row.id)
+        .bind(file.entry.to_string())
         .execute(&mut *connection)
         .await?;
     }

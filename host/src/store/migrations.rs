@@ -6,37 +6,44 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-/// The description and the SQL of each migration. The first has version 1. sqlx stores both in the
-/// database, so they never change.
-const MIGRATIONS: [(&str, &str); 10] = [
+/// The version, the description and the SQL of each migration. sqlx stores them in the database, so they
+/// never change.
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (
+        1,
         "people and files",
         include_str!("migrations/0001_people_and_files.sql"),
     ),
     (
+        2,
         "file hashes",
         include_str!("migrations/0002_file_hashes.sql"),
     ),
-    ("people", include_str!("migrations/0003_people.sql")),
-    ("settings", include_str!("migrations/0004_settings.sql")),
-    ("chats", include_str!("migrations/0005_chats.sql")),
+    (3, "people", include_str!("migrations/0003_people.sql")),
+    (4, "settings", include_str!("migrations/0004_settings.sql")),
+    (5, "chats", include_str!("migrations/0005_chats.sql")),
     (
+        6,
         "search and storage",
         include_str!("migrations/0006_search_and_storage.sql"),
     ),
     (
+        7,
         "first account",
         include_str!("migrations/0007_first_account.sql"),
     ),
     (
+        8,
         "user settings",
         include_str!("migrations/0008_user_settings.sql"),
     ),
     (
+        9,
         "live engines",
         include_str!("migrations/0009_live_engines.sql"),
     ),
-    ("jobs", include_str!("migrations/0010_jobs.sql")),
+    (10, "jobs", include_str!("migrations/0010_jobs.sql")),
+    (11, "gallery", include_str!("migrations/0011_gallery.sql")),
 ];
 
 pub(super) fn migrator() -> Migrator {
@@ -45,7 +52,7 @@ pub(super) fn migrator() -> Migrator {
 
 fn first_migrations(count: usize) -> Migrator {
     let listed = MIGRATIONS.into_iter().take(count);
-    let migrations = (1..).zip(listed).map(|(version, (description, sql))| {
+    let migrations = listed.map(|(version, description, sql)| {
         Migration::new(
             version,
             description.into(),
@@ -122,5 +129,47 @@ mod tests {
             rows,
             expected_rows.map(|(chat, id)| (chat.to_owned(), id.to_owned(), 1))
         );
+    }
+
+    #[tokio::test]
+    async fn eleventh_migration_reads_what_made_an_image() {
+        let options = SqliteConnectOptions::new().in_memory(true);
+        let pool = SqlitePoolOptions::new().max_connections(1);
+        let pool = pool.connect_with(options).await.unwrap();
+        first_migrations(9).run(&pool).await.unwrap();
+        for statement in [
+            "INSERT INTO users VALUES ('ada', 'Ada', 'user', 0)",
+            r#"INSERT INTO files VALUES
+                ('a', 'ada', 'generated-image.png', 'image/png', 1, '{"job":"j","binding":"fast",
+                    "engine":"comfyui","details":{"model":"m"},"prompt":"A Fox","chat_id":"c"}', 0, ''),
+                ('b', 'ada', 'generated-image.png', 'image/png', 1, '{"job":5,"engine":"x"}', 0, ''),
+                ('c', 'ada', 'FOX.png', 'image/png', 1, '{"job":"j","engine":"x","prompt":"y"}', 0, ''),
+                ('d', 'ada', 'generated-image.png', 'image/png', 1, 'no JSON', 0, ''),
+                ('e', 'ada', 'generated-image.png', 'image/png', 1,
+                    '{"job":"j","engine":"sketch","details":null,"chat_id":null}', 0, '')"#,
+        ] {
+            sqlx::query(statement).execute(&pool).await.unwrap();
+        }
+        migrator().run(&pool).await.unwrap();
+        let rows: Vec<(i64, String, String, String, String, String)> = sqlx::query_as(
+            "SELECT is_generated, binding, engine, model, chat_id, search_text FROM files ORDER BY id",
+        )
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        let name = "generated-image.png\n";
+        let with_prompt = format!("{name}a fox");
+        let expected = [
+            (1, "fast", "comfyui", "m", "c", with_prompt.as_str()),
+            (0, "", "", "", "", name),
+            (0, "", "", "", "", "fox.png\n"),
+            (0, "", "", "", "", name),
+            (1, "", "sketch", "", "", name),
+        ];
+        let owned = expected.map(|(is_generated, a, b, c, d, e)| {
+            let [a, b, c, d, e] = [a, b, c, d, e].map(str::to_owned);
+            (is_generated, a, b, c, d, e)
+        });
+        assert_eq!(rows, owned);
     }
 }

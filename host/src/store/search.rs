@@ -114,7 +114,8 @@ impl Store {
         let mut search = self.searches.start(searcher_id).await?;
         let rows = sqlx::query(
             "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
-             WHERE (CAST($1 AS TEXT) IS NULL OR user_id = $1) AND name LIKE $2 ESCAPE '\\'
+             WHERE deleted_at IS NULL AND (CAST($1 AS TEXT) IS NULL OR user_id = $1)
+                 AND name LIKE $2 ESCAPE '\\'
              ORDER BY created_at DESC, id LIMIT $3 OFFSET $4",
         )
         .bind(owner_id)
@@ -143,7 +144,7 @@ fn phrase(text: &str) -> String {
 }
 
 /// A `LIKE` pattern for values that contain the text.
-fn containing_pattern(text: &str) -> String {
+pub(super) fn containing_pattern(text: &str) -> String {
     format!("%{}%", escape_like(text))
 }
 

@@ -64,7 +64,10 @@ impl Store {
     }
 }
 
-async fn storage_use(connection: &mut SqliteConnection, user_id: &str) -> sqlx::Result<StorageUse> {
+pub(super) async fn storage_use(
+    connection: &mut SqliteConnection,
+    user_id: &str,
+) -> sqlx::Result<StorageUse> {
     let row = sqlx::query("SELECT file_bytes, chat_bytes FROM user_storage WHERE user_id = $1")
         .bind(user_id)
         .fetch_optional(connection)

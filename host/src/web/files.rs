@@ -2,12 +2,14 @@
 
 mod content;
 mod image_headers;
+mod link;
 mod range;
 mod thumbnail;
 mod upload;
 
 pub(super) use image_headers::is_cached;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, State};
@@ -35,6 +37,8 @@ const DEFAULT_PAGE_FILES: u32 = 100;
 const MAX_PAGE_FILES: u32 = 1000;
 /// Memory of a file's row and its JSON, in bytes: mostly the metadata of its upload.
 const MAX_ROW_BYTES: usize = 2 * upload::MAX_METADATA_BYTES;
+/// Fields of the metadata of a generated image that contain a prompt.
+const PROMPT_FIELDS: [&str; 3] = ["prompt", "request", "revised_prompt"];
 /// Length of a file name pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 200;
 
@@ -54,6 +58,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(content::named_content))
         .routes(routes!(content::linked_content))
         .routes(routes!(thumbnail::thumbnail))
+        .routes(routes!(link::create))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -116,8 +121,12 @@ struct FileMeta {
     data: Option<Box<RawValue>>,
 }
 
-impl From<FileRow> for File {
-    fn from(file: FileRow) -> Self {
+impl File {
+    /// The file as this user sees it: prompts are their owner's, also if an administrator reads the rest.
+    fn new(mut file: FileRow, viewer: &store::User) -> Self {
+        if file.user_id != viewer.id {
+            file.meta = without_prompts(file.meta);
+        }
         Self {
             meta: FileMeta {
                 name: file.name.clone(),
@@ -135,6 +144,19 @@ impl From<FileRow> for File {
             updated_at: file.created_at,
         }
     }
+}
+
+/// Metadata of a file without the request and the prompts. Other values remain as they are.
+fn without_prompts(metadata: String) -> String {
+    let Ok(mut fields) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&metadata) else {
+        return metadata;
+    };
+    let before = fields.len();
+    fields.retain(|name, _| !PROMPT_FIELDS.contains(&name.as_str()));
+    if fields.len() == before {
+        return metadata;
+    }
+    serde_json::to_string(&fields).unwrap_or_default()
 }
 
 #[derive(Serialize, ToSchema)]
@@ -160,7 +182,7 @@ async fn list(
     let (limit, offset) = limit_and_offset(page, limit)?;
     let lease = lease_page(&app, &user, limit).await?;
     let files = app.files.list(&user, limit, offset).await?;
-    respond(files, lease)
+    respond(files, &user, lease)
 }
 
 /// Counts the rows of a page before they are read.
@@ -169,14 +191,21 @@ async fn lease_page(app: &App, user: &store::User, limit: u32) -> Result<MemoryL
     Ok(app.memory.of(Some(&user.id)).lease(bytes).await?)
 }
 
-fn respond(files: Vec<FileRow>, mut lease: MemoryLease) -> Result<Response, ApiError> {
+fn respond(
+    files: Vec<FileRow>,
+    viewer: &store::User,
+    mut lease: MemoryLease,
+) -> Result<Response, ApiError> {
     let row_bytes: usize = files
         .iter()
         .map(|file| file.meta.len() + file.name.len())
         .sum();
     // The rows, and their JSON.
     lease.shrink_to(row_bytes.saturating_mul(2));
-    let files: Vec<File> = files.into_iter().map(File::from).collect();
+    let files: Vec<File> = files
+        .into_iter()
+        .map(|file| File::new(file, viewer))
+        .collect();
     leased_json(&files, lease)
 }
 
@@ -213,7 +242,7 @@ async fn search(
         let detail = "No files found matching the pattern.";
         return Err(ApiError::new(StatusCode::NOT_FOUND, detail));
     }
-    respond(files, lease)
+    respond(files, &user, lease)
 }
 
 fn limit_and_offset(page: Option<u32>, limit: Option<u32>) -> Result<(u32, u64), ApiError> {
@@ -265,7 +294,8 @@ async fn describe(
     User(user): User,
     Path(id): Path<String>,
 ) -> Result<Json<File>, ApiError> {
-    Ok(Json(find(&app, &user, &id).await?.into()))
+    let file = find(&app, &user, &id).await?;
+    Ok(Json(File::new(file, &user)))
 }
 
 /// `DELETE /api/v1/files/{id}`
@@ -302,4 +332,25 @@ async fn find(app: &App, user: &store::User, id: &str) -> Result<FileRow, ApiErr
 fn not_found() -> ApiError {
     let detail = "We could not find what you're looking for :/";
     ApiError::new(StatusCode::NOT_FOUND, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_prompts_retains_other_values_as_they_are() {
+        for (metadata, expected) in [
+            (
+                r#"{"job":"j","request":{"prompt":"a"},"x":1.50}"#,
+                r#"{"job":"j","x":1.50}"#,
+            ),
+            (r#"{"prompt":"a","revised_prompt":"b"}"#, "{}"),
+            (r#"{"b": 1, "a": 2}"#, r#"{"b": 1, "a": 2}"#),
+            ("null", "null"),
+            ("", ""),
+        ] {
+            assert_eq!(without_prompts(metadata.to_owned()), expected);
+        }
+    }
 }

@@ -47,6 +47,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         (name = "chats", description = "Stored conversations."),
         (name = "events", description = "Events of running turns and jobs."),
         (name = "files", description = "Stored images. Those of other users are not found."),
+        (name = "gallery", description = "The caller's own images, with what made them: search, stars, deletion with undo, and download."),
         (name = "people", description = "Accounts, sessions, API keys, users and groups."),
         (name = "engines", description = "Engines and their versions: what a user may use, and what an administrator changes."),
         (name = "settings", description = "Settings of the operator."),

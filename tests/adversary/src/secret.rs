@@ -225,6 +225,11 @@ pub(crate) const CASES: &[AttackCase] = &[
     )
     .guarded_by(&[Guard::OwnFiles]),
     AttackCase::new(
+        "S8-gallery",
+        "a user cannot star, delete, restore, download or share another user's image",
+        |target| Box::pin(isolation::gallery_of_other_user(target)),
+    ),
+    AttackCase::new(
         "S8-link-signature",
         "a link opens only the file for which the server made it, and nothing else",
         |target| Box::pin(links::signature(target)),

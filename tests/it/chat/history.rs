@@ -1,5 +1,6 @@
 //! Turns in stored chats: which messages count, and which images they store.
 
+use pinhole::files::ImageRecord;
 use pinhole_images::Image;
 use pinhole_sandbox::Limits;
 use pinhole_tests::{PIXEL, RecordedRequest, TestServer, gif};
@@ -16,8 +17,8 @@ async fn save_image(server: &TestServer, key: &str, bytes: &[u8]) -> String {
     let image = Image::from_bytes(bytes.to_vec().into(), limits).unwrap();
     let user = server.app.store.user_by_key(key).await.unwrap().unwrap();
     let images = [image];
-    let meta = [json!({})];
-    let stored = server.app.files.save_all(&user.id, &images, &meta, None);
+    let records = [ImageRecord::default()];
+    let stored = server.app.files.save_all(&user.id, &images, &records, None);
     stored.await.unwrap()[0].id.clone()
 }
 

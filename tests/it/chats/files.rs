@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use http::Method;
-use pinhole::jobs::{CompletedJob, ImageDetails, ImageOrigin};
+use pinhole::files::ImageRecord;
+use pinhole::jobs::{CompletedJob, ImageDetails, ImageOrigin, JobRecord};
 use pinhole::store::{FileRow, MessageLink, User};
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
@@ -175,7 +176,7 @@ async fn images_and_message_are_stored_in_one_transaction() {
         chat_id: id(&chat),
         message_id: "answer",
     });
-    let metadata = vec![Value::Null; images.len()];
+    let metadata = vec![ImageRecord::default(); images.len()];
     let save_images_with_message = || server.app.files.save_all(&user, &images, &metadata, link);
     let error = format!("{:#}", save_images_with_message().await.unwrap_err());
     assert!(error.contains("full"), "{error}");
@@ -220,7 +221,7 @@ async fn crash_between_image_and_message_leaves_no_file() {
         });
         let images = [image(1)];
         app.files
-            .save_all(&user, &images, &[Value::Null], link)
+            .save_all(&user, &images, &[ImageRecord::default()], link)
             .await
     });
     let directory = server.data_dir.path().join("files");
@@ -282,6 +283,7 @@ async fn images_are_linked_only_to_writable_messages() {
         cost: None,
         warnings: Vec::new(),
         engine_warnings: 0,
+        record: JobRecord::default(),
     };
     let administrator = server
         .app
@@ -346,7 +348,7 @@ async fn deleted_user_deletes_chats() {
     let stored = server
         .app
         .files
-        .save_all("second", &[image(1)], &[Value::Null], link)
+        .save_all("second", &[image(1)], &[ImageRecord::default()], link)
         .await;
     stored.unwrap();
     assert_eq!(delete(&server, "/api/v1/users/second").await, true);

@@ -3,8 +3,8 @@
 use pinhole_tests::{TestServer, gif, long_image};
 
 use super::{
-    NOT_FOUND, assert_not_found, content_url, file_id, response_bytes, response_json, sha256_hex,
-    upload,
+    NOT_FOUND, assert_not_found, content_url, file_id, new_file, response_bytes, response_json,
+    sha256_hex, upload,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +191,7 @@ async fn file_without_hash_has_no_etag() {
     store.delete_file(&file.id).await.unwrap();
     file.hash = String::new();
     store
-        .insert_files(&[(file.clone(), serde_json::Value::Null)], None)
+        .insert_files(&[new_file(file.clone())], None)
         .await
         .unwrap();
     let thumbnail = format!("/api/v1/files/{}/thumbnail", file.id);

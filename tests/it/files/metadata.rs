@@ -4,7 +4,8 @@ use pinhole_tests::{TestServer, gif};
 use serde_json::{Value, json};
 
 use super::{
-    assert_not_found, content_url, file_id, generate_image, response_json, sha256_hex, upload,
+    assert_not_found, content_url, file_id, generate_image, new_file, response_json, sha256_hex,
+    upload,
 };
 
 fn path(row: &Value) -> String {
@@ -105,7 +106,7 @@ async fn list_starts_with_newest_file() {
         server
             .app
             .store
-            .insert_files(&[(file.clone(), Value::Null)], None)
+            .insert_files(&[new_file(file.clone())], None)
             .await
             .unwrap();
         file_ids.push(row["id"].clone());

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use pinhole::files::ImageRecord;
 use pinhole_images::Image;
 use pinhole_tests::{TestServer, gif, long_image};
 use rlimit::Resource;
@@ -245,7 +246,7 @@ async fn image_is_stored_if_no_further_file_can_be_opened() {
     let save = async || {
         let images = std::slice::from_ref(&image);
         files
-            .save_all(&user.id, images, &[Value::Null], None)
+            .save_all(&user.id, images, &[ImageRecord::default()], None)
             .await
             .unwrap()
             .remove(0)

@@ -6,13 +6,15 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use pinhole::config::Config;
-use pinhole::files::Confirmation;
+use pinhole::files::{Confirmation, ImageRecord};
 use pinhole_ground::environment::Environment;
 use pinhole_tests::{TestServer, gif, long_image, program};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{content_url, file_id, form, response_json, start_command, start_process, upload};
+use super::{
+    content_url, file_id, form, new_file, response_json, start_command, start_process, upload,
+};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 /// Ends a test that hangs.
@@ -196,7 +198,7 @@ async fn set_created_at(server: &TestServer, row: &Value, created_at: i64) {
     store.delete_file(&file.id).await.unwrap();
     file.created_at = created_at;
     store
-        .insert_files(&[(file.clone(), Value::Null)], None)
+        .insert_files(&[new_file(file.clone())], None)
         .await
         .unwrap();
 }
@@ -323,7 +325,12 @@ async fn failed_row_insert_removes_bytes() {
     let result = server
         .app
         .files
-        .save_all(&unknown_user, &[image.unwrap()], &[json!({})], None)
+        .save_all(
+            &unknown_user,
+            &[image.unwrap()],
+            &[ImageRecord::default()],
+            None,
+        )
         .await;
     let error = format!("{:#}", result.unwrap_err());
     assert!(

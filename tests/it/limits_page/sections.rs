@@ -155,6 +155,42 @@ pub(super) const SECTIONS: &[Section] = &[
                 response: "400; a generated one is dropped",
             },
             Limit {
+                what: "images on a page of the gallery",
+                value: Count(web::MAX_PAGE_IMAGES as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "images that one request stars, deletes or restores",
+                value: Count(web::MAX_CHANGED_IMAGES as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "images in an archive",
+                value: Count(web::MAX_ARCHIVE_IMAGES as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "time in which the deletion of images can be undone",
+                value: Time(files::UNDO_TIME),
+                setting: None,
+                response: "they are removed",
+            },
+            Limit {
+                what: "characters of an image's name and prompt that a search compares",
+                value: Count(store::MAX_SEARCHED_CHARS as u64),
+                setting: None,
+                response: "the rest is not searched",
+            },
+            Limit {
+                what: "request that is stored with an image, as JSON",
+                value: Bytes(jobs::MAX_STORED_REQUEST_BYTES as u64),
+                setting: None,
+                response: "stored in part",
+            },
+            Limit {
                 what: "files and chats of one user; administrators have no limit",
                 value: Bytes(DEFAULT_USER_STORAGE_MIB << 20),
                 setting: Some("PINHOLE_USER_STORAGE_MIB"),

@@ -39,6 +39,7 @@ pub struct Image {
     pub(crate) height: u32,
     /// In the order of the file.
     pub(crate) parts: Arc<[MetadataPart]>,
+    pub(crate) file_id: Option<Arc<str>>,
 }
 
 impl Image {
@@ -87,6 +88,7 @@ impl Image {
             width,
             height,
             parts: structure.parts.into(),
+            file_id: None,
         })
     }
 
@@ -101,6 +103,21 @@ impl Image {
     pub fn with_lease(self, lease: MemoryLease) -> Self {
         let bytes = lease.attach(self.bytes);
         Self { bytes, ..self }
+    }
+
+    /// The same image, which was read from the stored file with this id.
+    #[must_use]
+    pub fn with_file_id(self, id: &str) -> Self {
+        Self {
+            file_id: Some(id.into()),
+            ..self
+        }
+    }
+
+    /// The id of the stored file that the image was read from.
+    #[must_use]
+    pub fn file_id(&self) -> Option<&str> {
+        self.file_id.as_deref()
     }
 
     /// One of [`MEDIA_TYPES`].

@@ -9,6 +9,7 @@ use pinhole_ground::guard::{Guard, Refusal};
 
 use crate::image_file::{Image, ImageLimits};
 use crate::metadata::MetadataPolicy;
+use crate::metadata_part::PartKind;
 
 /// Memory for the pixels of an image in bytes. A decoder may use as much again.
 const MAX_DECODED_BYTES: u64 = 192 << 20;
@@ -38,6 +39,25 @@ impl Image {
         matches!(orientation, Ok(Ok(orientation)) if orientation != Orientation::NoTransforms)
     }
 
+    /// Width and height in pixels, as viewers show the image: with the orientation of its metadata.
+    #[must_use]
+    pub fn upright_size(&self) -> (u32, u32) {
+        let (width, height) = self.size();
+        if !self.parts.iter().any(|part| part.kind == PartKind::Exif) {
+            return (width, height);
+        }
+        let orientation = new_decoder(self).map(|mut decoder| decoder.orientation());
+        match orientation {
+            Ok(Ok(
+                Orientation::Rotate90
+                | Orientation::Rotate270
+                | Orientation::Rotate90FlipH
+                | Orientation::Rotate270FlipH,
+            )) => (height, width),
+            _ => (width, height),
+        }
+    }
+
     /// The image with its orientation applied to the pixels, for programs that ignore the metadata. A JPEG
     /// remains a JPEG; other formats become PNG.
     ///
@@ -56,7 +76,11 @@ impl Image {
             _ => pixels.write_to(&mut bytes, ImageFormat::Png),
         };
         encoded.map_err(|error| in_context(error.to_string()))?;
-        Self::from_bytes(bytes.into_inner().into(), limits)
+        let upright = Self::from_bytes(bytes.into_inner().into(), limits)?;
+        Ok(Self {
+            file_id: self.file_id.clone(),
+            ..upright
+        })
     }
 
     /// Converts a mask that is transparent in the areas to edit into an opaque PNG that is white in these
@@ -172,6 +196,7 @@ mod tests {
         let rotated = rotated_jpeg();
         assert!(rotated.is_rotated());
         assert_eq!(rotated.size(), (32, 16));
+        assert_eq!(rotated.upright_size(), (16, 32));
         let upright = rotated.to_upright(LIMITS).unwrap();
         assert!(!upright.is_rotated());
         assert_eq!(
@@ -185,6 +210,7 @@ mod tests {
 
         let plain = Image::from_bytes(encode(ImageFormat::Png, 3, 2), LIMITS).unwrap();
         assert!(!plain.is_rotated());
+        assert_eq!(plain.upright_size(), (3, 2));
         assert_eq!(plain.to_upright(LIMITS).unwrap().bytes(), plain.bytes());
     }
 

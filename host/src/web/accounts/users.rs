@@ -23,8 +23,6 @@ use crate::web::extractors::{Json, Path, Query};
 ///
 /// Source: Open WebUI `routers/users.py`.
 const PAGE_USERS: u32 = 30;
-/// Files of a deleted user that are deleted at a time.
-const DELETED_FILES: u32 = 100;
 /// Attempts to delete a user and all that belongs to them: a running job may add a file meanwhile.
 const DELETE_ATTEMPTS: usize = 3;
 
@@ -279,7 +277,7 @@ async fn delete(
     app.active_jobs.stop_all(Some(&user.id));
     for _ in 0..DELETE_ATTEMPTS {
         app.files.delete_chats(&user.id).await?;
-        delete_files(&app, &user.id).await?;
+        app.files.delete_all_of(&user.id).await?;
         if app.store.delete_user(&user.id).await? {
             tracing::info!("user {} was deleted by {}", user.id, administrator.id);
             return Ok(Json(true));
@@ -289,18 +287,6 @@ async fn delete(
         StatusCode::CONFLICT,
         "the user is locked out, but a job of theirs is still running: try again",
     ))
-}
-
-async fn delete_files(app: &App, user_id: &str) -> Result<(), ApiError> {
-    loop {
-        let files = app.store.files(Some(user_id), DELETED_FILES, 0).await?;
-        if files.is_empty() {
-            return Ok(());
-        }
-        for file in files {
-            app.files.delete(&file.id).await?;
-        }
-    }
 }
 
 async fn find(app: &App, id: &str) -> Result<UserProfile, ApiError> {

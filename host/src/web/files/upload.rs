@@ -98,7 +98,7 @@ pub(super) async fn upload(
     let file = app.files.save_as(name, &user.id, &image, &metadata).await?;
     Ok(Json(File {
         status: Some(true),
-        ..file.into()
+        ..File::new(file, &user)
     }))
 }
 

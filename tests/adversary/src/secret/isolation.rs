@@ -51,6 +51,53 @@ pub(super) async fn files_of_other_user(target: &AttackTarget) -> Result<()> {
     remove_user(target, &other_user).await
 }
 
+pub(super) async fn gallery_of_other_user(target: &AttackTarget) -> Result<()> {
+    let id = generate_file(target).await?;
+    let other_user = add_user(target).await?;
+    let as_other_user = target.client.with_key(&other_user.key)?;
+    let ids = json!({"ids": [id], "starred": true});
+    for (path, changed) in [
+        ("/api/v1/gallery/star", "changed"),
+        ("/api/v1/gallery/delete", "deleted"),
+        ("/api/v1/gallery/restore", "restored"),
+    ] {
+        let request = ClientRequest::json(path, &ids);
+        let response = target.client.send_as(&as_other_user, request).await?;
+        let response = response.json()?;
+        ensure!(
+            response.get(changed) == Some(&json!(0)),
+            "{path}: {response}"
+        );
+    }
+    let link_path = format!("/api/v1/files/{id}/link");
+    let (image_path, archive_path) = (
+        format!("/api/v1/gallery/{id}"),
+        format!("/api/v1/gallery/zip?ids={id}"),
+    );
+    for request in [
+        ClientRequest::json(&link_path, &json!({})),
+        ClientRequest::get(&image_path),
+        ClientRequest::get(&archive_path),
+    ] {
+        let path = request.path;
+        let response = target.client.send_as(&as_other_user, request).await?;
+        ensure!(
+            response.status == StatusCode::NOT_FOUND,
+            "{path}: {}",
+            response.status
+        );
+    }
+    let request = ClientRequest::get("/api/v1/gallery?limit=200");
+    let page = target.client.send_as(&as_other_user, request).await?;
+    ensure!(!page.text().contains(&id), "the gallery lists the image");
+    let image = target.client.get(&image_path).await?.json()?;
+    ensure!(
+        image.get("starred") == Some(&json!(false)),
+        "the image is changed: {image}"
+    );
+    remove_user(target, &other_user).await
+}
+
 /// Removes a user whom a case has added.
 pub(crate) async fn remove_user(target: &AttackTarget, user: &SignedInUser) -> Result<()> {
     let path = format!("/api/v1/users/{}", user.id);

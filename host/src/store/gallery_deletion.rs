@@ -116,7 +116,7 @@ impl Store {
 
 /// What the user may occupy again after a restore: what they occupy now, or occupied before an earlier
 /// deletion that can be undone. So an undone deletion never fails for a quota that was exceeded before, and
-/// nobody occupies more by deleting, storing and restoring.
+/// no user occupies more by deleting, storing and restoring.
 async fn use_before(connection: &mut SqliteConnection, user_id: &str) -> sqlx::Result<i64> {
     let earlier: Option<i64> = sqlx::query_scalar(
         "SELECT MAX(use_before) FROM files WHERE user_id = $1 AND deleted_at IS NOT NULL",

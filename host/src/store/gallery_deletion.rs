@@ -34,8 +34,10 @@ impl Store {
     pub async fn delete_files_of(&self, user_id: &str, ids: &[String]) -> sqlx::Result<Deletion> {
         let deleted_at = now();
         if ids.is_empty() {
-            let ids = Vec::new();
-            return Ok(Deletion { ids, deleted_at });
+            return Ok(Deletion {
+                ids: Vec::new(),
+                deleted_at,
+            });
         }
         let mut transaction = self.begin_removal().await?;
         let use_before = use_before(&mut transaction, user_id).await?;

@@ -14,14 +14,16 @@ impl Files {
     /// Deletes images of the user. They can be restored until the returned time, in seconds since 1970.
     pub async fn delete_with_undo(&self, user: &User, ids: &[String]) -> Result<(usize, i64)> {
         let deletion = self.store.delete_files_of(&user.id, ids).await;
-        let Deletion { ids, deleted_at } =
-            deletion.context("cannot delete images of the database")?;
-        for id in &ids {
+        let Deletion {
+            ids: deleted,
+            deleted_at,
+        } = deletion.context("cannot delete images of the database")?;
+        for id in &deleted {
             // The row exists, so nothing of the file waits.
             self.spool.remove_file(id);
         }
         Ok((
-            ids.len(),
+            deleted.len(),
             deleted_at.saturating_add_unsigned(UNDO_TIME.as_secs()),
         ))
     }

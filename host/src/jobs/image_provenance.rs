@@ -93,12 +93,10 @@ impl StoredRequest {
             self.is_incomplete = true;
         }
         if self.json_bytes() > MAX_STORED_REQUEST_BYTES {
-            let shorten = |mut text: String| {
-                text.truncate(text.floor_char_boundary(MAX_SHORT_PROMPT_BYTES));
-                text
-            };
-            self.prompt = shorten(self.prompt);
-            self.negative_prompt = self.negative_prompt.map(shorten);
+            shorten(&mut self.prompt);
+            if let Some(negative_prompt) = &mut self.negative_prompt {
+                shorten(negative_prompt);
+            }
         }
         self
     }
@@ -106,6 +104,10 @@ impl StoredRequest {
     fn json_bytes(&self) -> usize {
         serde_json::to_vec(self).map_or(0, |json| json.len())
     }
+}
+
+fn shorten(prompt: &mut String) {
+    prompt.truncate(prompt.floor_char_boundary(MAX_SHORT_PROMPT_BYTES));
 }
 
 #[cfg(test)]

@@ -34,8 +34,10 @@ impl Store {
     pub async fn delete_files_of(&self, user_id: &str, ids: &[String]) -> sqlx::Result<Deletion> {
         let deleted_at = now();
         if ids.is_empty() {
-            let ids = Vec::new();
-            return Ok(Deletion { ids, deleted_at });
+            return Ok(Deletion {
+                ids: Vec::new(),
+                deleted_at,
+            });
         }
         let mut transaction = self.begin_removal().await?;
         let use_before = use_before(&mut transaction, user_id).await?;
@@ -116,7 +118,7 @@ impl Store {
 
 /// What the user may occupy again after a restore: what they occupy now, or occupied before an earlier
 /// deletion that can be undone. So an undone deletion never fails for a quota that was exceeded before, and
-/// nobody occupies more by deleting, storing and restoring.
+/// no user occupies more by deleting, storing and restoring.
 async fn use_before(connection: &mut SqliteConnection, user_id: &str) -> sqlx::Result<i64> {
     let earlier: Option<i64> = sqlx::query_scalar(
         "SELECT MAX(use_before) FROM files WHERE user_id = $1 AND deleted_at IS NOT NULL",

@@ -85,11 +85,12 @@ struct GalleryQuery {
 }
 
 /// Where an image is from.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = GalleryImageSource)]
 enum Kind {
     Generated,
+    #[default]
     Uploaded,
 }
 

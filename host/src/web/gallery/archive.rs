@@ -72,11 +72,11 @@ pub(super) async fn download(
     let files: Vec<FileRow> = rows.into_iter().map(without_metadata).collect();
     require_bytes(&app.files, &files).await?;
     let archive = Archive::new(app.files.clone(), files, lease);
-    let chunks = stream::try_unfold(archive, async |mut archive: Archive| {
-        let chunk = archive.next_chunk().await.inspect_err(|error| {
+    let chunks = stream::try_unfold(archive, async |mut rest: Archive| {
+        let chunk = rest.next_chunk().await.inspect_err(|error| {
             tracing::error!("cannot send an archive of images: {error}");
         })?;
-        Ok::<_, io::Error>(chunk.map(|chunk| (chunk, archive)))
+        Ok::<_, io::Error>(chunk.map(|chunk| (chunk, rest)))
     });
     let headers = [
         (CONTENT_TYPE, "application/zip"),

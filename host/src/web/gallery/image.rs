@@ -9,7 +9,7 @@ use crate::jobs::ImageMetadata;
 use crate::store::GalleryRow;
 
 /// An image, with what made it. Images of early versions lack fields.
-#[derive(Serialize, ToSchema)]
+#[derive(Default, Serialize, ToSchema)]
 pub(super) struct GalleryImage {
     id: String,
     /// URL of the bytes, relative to this server.
@@ -34,14 +34,6 @@ pub(super) struct GalleryImage {
     /// As it was sent to the engine; `null` for uploads.
     #[schema(required = true)]
     prompt: Option<String>,
-    #[serde(flatten)]
-    #[schema(inline)]
-    made: MadeImage,
-}
-
-/// What made an image. Empty for uploads.
-#[derive(Default, Serialize, ToSchema)]
-struct MadeImage {
     /// As the upstream rewrote it.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,11 +124,7 @@ struct MadeImage {
 impl From<GalleryRow> for GalleryImage {
     fn from(row: GalleryRow) -> Self {
         let file = row.file;
-        // What a client stored with an upload says nothing about how the image was made.
-        let metadata: Option<ImageMetadata> = row
-            .is_generated
-            .then(|| serde_json::from_str(&file.meta).unwrap_or_default());
-        Self {
+        let image = Self {
             url: file.url(),
             id: file.id,
             name: file.name,
@@ -147,27 +135,26 @@ impl From<GalleryRow> for GalleryImage {
             created_at: file.created_at,
             starred: row.is_starred,
             sha256: non_empty(file.hash),
-            source: if row.is_generated {
-                Kind::Generated
-            } else {
-                Kind::Uploaded
-            },
-            prompt: metadata
-                .as_ref()
-                .and_then(ImageMetadata::sent_prompt)
-                .map(str::to_owned),
-            made: metadata.map(MadeImage::from).unwrap_or_default(),
+            ..Self::default()
+        };
+        if !row.is_generated {
+            // What a client stored with an upload says nothing about how the image was made.
+            return image;
         }
+        image.made_by(serde_json::from_str(&file.meta).unwrap_or_default())
     }
 }
 
-impl From<ImageMetadata> for MadeImage {
-    fn from(metadata: ImageMetadata) -> Self {
+impl GalleryImage {
+    fn made_by(self, metadata: ImageMetadata) -> Self {
         let model = metadata.model().map(str::to_owned);
+        let prompt = metadata.sent_prompt().map(str::to_owned);
         let request = metadata.request;
         let mut details = fields(metadata.details);
         details.extend(fields(metadata.image));
         Self {
+            source: Kind::Generated,
+            prompt,
             revised_prompt: metadata.revised_prompt,
             negative_prompt: request.negative_prompt,
             operation: non_empty(metadata.operation),
@@ -192,6 +179,7 @@ impl From<ImageMetadata> for MadeImage {
             job_id: non_empty(metadata.job),
             chat_id: metadata.chat_id,
             message_id: metadata.message_id,
+            ..self
         }
     }
 }

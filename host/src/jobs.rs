@@ -456,9 +456,11 @@ impl Jobs {
             cost,
             mut warnings,
         } = tokio::select! {
-            output = result => output?,
+            // A job that waits must not begin in the place of one that was just stopped.
+            biased;
             // Dropping the call cancels the engine, which can still ask its upstream to stop.
             () = self.shutdown.cancelled() => return Err(EngineError::ShuttingDown),
+            output = result => output?,
         };
         let engine_warnings = warnings.len();
         let (images, image_details): (Vec<_>, Vec<_>) = made_images

@@ -9,13 +9,13 @@ const JOBS: &str = "/api/v1/jobs";
 async fn job_operations() {
     let api = Api::start(&[]).await;
     let create = |body: Value| api.ask(Method::POST, JOBS).json(&body);
-    let body = json!({"prompt": "a fox", "size": "64x48", "seed": 7});
+    let good = json!({"prompt": "a fox", "size": "64x48", "seed": 7});
     let key = |request: ApiRequest| request.header("idempotency-key", "k");
-    let job = api.case("good", key(create(body.clone()))).await;
+    let job = api.case("good", key(create(good.clone()))).await;
     let path = format!("{JOBS}/{}", job["id"].as_str().unwrap());
     let ended = format!("{path}?wait=60");
     api.case("good", api.ask(Method::GET, &ended)).await;
-    api.case("good_repeated", key(create(body))).await;
+    api.case("good_repeated", key(create(good))).await;
     api.case("other_body", key(create(json!({"prompt": "a dog"}))))
         .await;
     for (case, body) in [
@@ -33,8 +33,9 @@ async fn job_operations() {
         api.case(case, create(body)).await;
     }
     api.case("good", api.ask(Method::GET, JOBS)).await;
-    let all = format!("{JOBS}?mine=false&state=ended");
-    api.case("good_of_all", api.ask(Method::GET, &all)).await;
+    let ended_of_all = format!("{JOBS}?mine=false&state=ended");
+    api.case("good_of_all", api.ask(Method::GET, &ended_of_all))
+        .await;
     api.case(
         "odd_state",
         api.ask(Method::GET, &format!("{JOBS}?state=odd")),
@@ -46,7 +47,7 @@ async fn job_operations() {
         .await;
 
     let (_, user) = account(&api, "ada", "user").await;
-    let as_user = |method: Method, path: &str| api.ask_as(&user, method, path);
+    let as_user = |method: Method, target: &str| api.ask_as(&user, method, target);
     api.case("somebody_elses", as_user(Method::GET, &path))
         .await;
     api.case("somebody_elses", as_user(Method::DELETE, &path))

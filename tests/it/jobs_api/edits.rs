@@ -44,8 +44,8 @@ fn sent_files(upstream: &FakeUpstream) -> Vec<String> {
 async fn edit_takes_stored_files_and_data_urls() {
     let (upstream, server) = openai_server(200, image_response()).await;
     let source = upload(&server, &server.key, PIXEL).await;
-    let mask = base64_simd::STANDARD.decode_to_vec(MASK).unwrap();
-    let mask = upload(&server, &server.key, &mask).await;
+    let mask_bytes = base64_simd::STANDARD.decode_to_vec(MASK).unwrap();
+    let mask = upload(&server, &server.key, &mask_bytes).await;
     let body = json!({
         "prompt": "bluer", "sources": [source, data_url(&pixel_base64()), format!("/api/v1/files/{source}/content")],
         "mask": format!("/api/v1/files/{mask}/content"),
@@ -59,9 +59,9 @@ async fn edit_takes_stored_files_and_data_urls() {
         sent_files(&upstream),
         ["image[]", "image[]", "image[]", "mask"]
     );
-    let body = json!({"prompt": "bluer", "sources": [source], "mask": data_url(MASK)});
-    let job = wait(&server, &start(&server, &body).await).await;
-    assert_eq!(job["request"]["mask"], Value::Null);
+    let with_data_url = json!({"prompt": "bluer", "sources": [source], "mask": data_url(MASK)});
+    let second = wait(&server, &start(&server, &with_data_url).await).await;
+    assert_eq!(second["request"]["mask"], Value::Null);
     assert_eq!(sent_files(&upstream), ["image", "mask"]);
 }
 
@@ -113,10 +113,10 @@ async fn invalid_edit_is_refused_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn edit_route_takes_a_mask() {
     let (upstream, server) = openai_server(200, image_response()).await;
-    let mask = base64_simd::STANDARD.decode_to_vec(MASK).unwrap();
-    let stored = upload(&server, &server.key, &mask).await;
+    let bytes = base64_simd::STANDARD.decode_to_vec(MASK).unwrap();
+    let stored = upload(&server, &server.key, &bytes).await;
     let edit =
-        |mask: Value| json!({"prompt": "bluer", "image": data_url(&pixel_base64()), "mask": mask});
+        |name: Value| json!({"prompt": "bluer", "image": data_url(&pixel_base64()), "mask": name});
     for mask in [
         json!(data_url(MASK)),
         json!(stored),
@@ -135,11 +135,11 @@ async fn edit_route_takes_a_mask() {
         assert_eq!(status, 200, "{images}");
         assert_eq!(sent_files(&upstream), ["image"]);
     }
-    let (status, error) = server
+    let refused = server
         .post_json("/api/v1/images/edit", &edit(json!("none")))
         .await;
     let expected = json!({"detail": "[ERROR: mask refers to a file that does not exist]"});
-    assert_eq!((status, error), (400, expected));
+    assert_eq!(refused, (400, expected));
     let (status, error) = server
         .post_json("/api/v1/images/edit", &edit(json!(5)))
         .await;

@@ -66,8 +66,8 @@ async fn progress_names_the_job_and_is_in_its_response() {
     )
     .await;
     assert_eq!((status, &stopped["state"]), (200, &json!("cancelled")));
-    let event = next(&mut stream, id(&job), JOB).await;
-    assert_ne!(event["data"]["data"]["state"], "done");
+    let last = next(&mut stream, id(&job), JOB).await;
+    assert_ne!(last["data"]["data"]["state"], "done");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,9 +68,9 @@ async fn jobs_of_other_users_are_hidden_and_their_prompts_from_administrators() 
     )
     .await;
     let body = json!({"prompt": "their fox"});
-    let (_, theirs) = send(&server, second, Method::POST, JOBS, Some(&body)).await;
-    let path = format!("{JOBS}/{}?wait=60", id(&theirs));
-    let (_, theirs) = send(&server, second, Method::GET, &path, None).await;
+    let (_, accepted) = send(&server, second, Method::POST, JOBS, Some(&body)).await;
+    let waiting = format!("{JOBS}/{}?wait=60", id(&accepted));
+    let (_, theirs) = send(&server, second, Method::GET, &waiting, None).await;
     assert_eq!(theirs["revised_prompt"], "a red fox");
 
     let (_, own) = list(&server, second, "").await;
@@ -112,8 +112,8 @@ async fn jobs_of_a_deleted_user_are_stopped_and_removed() {
     let body = json!({"prompt": "a fox"});
     let (_, job) = send(&server, second, Method::POST, JOBS, Some(&body)).await;
     upstream.wait_for_requests(1).await;
-    let path = "/api/v1/users/second";
-    let (status, deleted) = send(&server, &server.key, Method::DELETE, path, None).await;
+    let user = "/api/v1/users/second";
+    let (status, deleted) = send(&server, &server.key, Method::DELETE, user, None).await;
     assert_eq!((status, deleted), (200, json!(true)));
     upstream.wait_until_idle().await;
     let path = format!("{JOBS}/{}", id(&job));

@@ -27,11 +27,12 @@ async fn repeated_request_gets_the_same_job() {
     let other_body = json!({"prompt": "a dog"});
     let (refused, error) = send_with_key(&server, &server.key, &longest, &other_body).await;
     assert_eq!(refused, 422, "{error}");
-    let (status, other) = send_with_key(&server, second, &longest, &other_body).await;
-    assert_eq!(status, 202, "{other}");
+    let (accepted, other) = send_with_key(&server, second, &longest, &other_body).await;
+    assert_eq!(accepted, 202, "{other}");
     assert_ne!(other["id"], job["id"]);
-    let (status, error) = send_with_key(&server, &server.key, &format!("{longest}k"), &body).await;
-    assert_eq!(status, 400, "{error}");
+    let too_long = format!("{longest}k");
+    let too_long = send_with_key(&server, &server.key, &too_long, &body).await;
+    assert_eq!(too_long.0, 400, "{too_long:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,8 +56,8 @@ async fn concurrent_requests_with_one_key_start_one_job() {
 async fn refused_request_leaves_its_key_free() {
     let (_upstream, server) = openai_server(200, image_response()).await;
     let invalid = json!({"prompt": ""});
-    let (status, error) = send_with_key(&server, &server.key, "k", &invalid).await;
-    assert_eq!(status, 400, "{error}");
+    let (refused, error) = send_with_key(&server, &server.key, "k", &invalid).await;
+    assert_eq!(refused, 400, "{error}");
     let body = json!({"prompt": "a fox"});
     let (status, job) = send_with_key(&server, &server.key, "k", &body).await;
     assert_eq!(status, 202, "{job}");

@@ -90,8 +90,8 @@ async fn check_interrupted(end: impl FnOnce(ServerProcess)) {
     assert!(running["ended_at"].is_i64());
     let waiting = client.job(&next, id(&waiting)).await;
     assert_eq!(waiting["state"], "interrupted", "{waiting}");
-    let message = waiting["error"]["message"].as_str().unwrap();
-    assert_eq!(message, "the server was restarted before this job began");
+    let expected = "the server was restarted before this job began";
+    assert_eq!(waiting["error"]["message"], expected);
     assert_eq!(upstream.request_lines().len(), 1);
 }
 

@@ -112,3 +112,34 @@ fn created_status(images: &TurnImages) -> Value {
     }
     status.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use pinhole_sandbox::contract::Cost;
+
+    use super::*;
+
+    #[test]
+    fn created_status_has_only_what_is_known() {
+        let images = |seeds: &[Option<u64>], cost: Option<f64>| TurnImages {
+            files: Vec::new(),
+            is_edit: false,
+            written_prompt: None,
+            revised_prompt: None,
+            warnings: Vec::new(),
+            seeds: seeds.to_vec(),
+            cost: cost.map(|amount| Cost {
+                amount,
+                unit: "USD".to_owned(),
+            }),
+        };
+        let known = created_status(&images(&[Some(7), None], Some(0.04)));
+        assert_eq!(known["seeds"], json!([7, null]));
+        assert_eq!(known["cost"], json!({"amount": 0.04, "unit": "USD"}));
+        let unknown = created_status(&images(&[None], None));
+        assert_eq!(
+            unknown,
+            json!({"description": "Image created", "done": true})
+        );
+    }
+}

@@ -251,7 +251,7 @@ async fn invalid_credentials_are_refused_by_the_name_of_their_setting() {
         ),
         (
             "header host",
-            "PINHOLE_OPENAI_CREDENTIAL: it cannot be used: the header host is set by the server",
+            "PINHOLE_OPENAI_CREDENTIAL: it must have another NAME: the server sets this header itself",
         ),
         (
             "header a:b secret-4711",

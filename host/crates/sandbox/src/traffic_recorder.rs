@@ -479,4 +479,16 @@ mod tests {
         };
         assert!(bytes.bytes().is_some());
     }
+
+    #[test]
+    fn recorder_stops_after_the_maximum_of_reports() {
+        let (recorder, mut steps) = TrafficRecorder::new();
+        let call = recorder.of_call("job", Redactor::default().into());
+        for _ in 0..=MAX_REPORTS {
+            call.report(RecordedReport::default());
+        }
+        let is_report = |step: &TrafficStep| matches!(step.content, StepContent::Report(_));
+        let recorded = std::iter::from_fn(|| steps.try_recv().ok());
+        assert_eq!(recorded.filter(is_report).count(), MAX_REPORTS);
+    }
 }

@@ -25,8 +25,8 @@ pub fn bodies(bytes: &[u8]) {
         assert_eq!(content_type, "application/x-www-form-urlencoded");
         assert_eq!(parse_urlencoded(&body.bytes), pairs);
     }
-    let values = pairs.iter().map(|(_, value)| Part::Text(value.clone()));
-    if let Some(body) = assemble(Body::Raw((media_type.clone(), values.collect()))) {
+    let parts = pairs.iter().map(|(_, value)| Part::Text(value.clone()));
+    if let Some(body) = assemble(Body::Raw((media_type.clone(), parts.collect()))) {
         let content_type = body.content_type.expect("a content type");
         assert_eq!(content_type.as_bytes(), media_type.as_bytes());
         assert!(!media_type.contains(['\r', '\n', '\0']), "{media_type:?}");

@@ -3,8 +3,8 @@
 use pinhole_egress::{AwsKey, Credential};
 use pinhole_sandbox::engine_settings::CredentialForm;
 
-/// Length of a word that may be a key, in bytes.
-const MIN_KEY_BYTES: usize = 8;
+/// Length of a word that may be a key, in bytes. Longer than the region in an example.
+const MIN_KEY_BYTES: usize = 10;
 const KEY: &str = "sk-test-4711";
 
 /// Input: the form of a credential as an operator writes it, such as `header x-api-key`.

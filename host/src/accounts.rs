@@ -7,6 +7,7 @@ mod passwords;
 mod pending_revocations;
 mod rules;
 mod sessions;
+mod setup;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use live_sessions::LiveSessions;
 use passwords::{PasswordHasher, check_password};
 use pending_revocations::PendingRevocations;
 use sessions::SessionSigner;
+use setup::SetupCode;
 
 pub use attempt_limits::{ATTEMPT_WINDOW, MAX_ATTEMPTS_PER_ACCOUNT, MAX_ATTEMPTS_PER_IP};
 pub use fields::ROLES;
@@ -57,6 +59,7 @@ pub struct Accounts {
     attempts: AttemptLimits,
     live_sessions: LiveSessions,
     pending_revocations: PendingRevocations,
+    setup_code: SetupCode,
 }
 
 /// The fields of a new account.
@@ -92,6 +95,10 @@ pub enum Error {
     /// Does not reveal which of the two is wrong.
     #[error("the email or the password is wrong")]
     InvalidCredentials,
+    #[error("the setup code is wrong: open the URL that the server printed at its last start")]
+    WrongSetupCode,
+    #[error("an administrator has a password already: sign in")]
+    SetupDone,
     #[error("too many attempts: try again in {} s", .retry_after_ms.div_ceil(1000))]
     TooManyAttempts { retry_after_ms: u64 },
     /// Too many passwords are being hashed.
@@ -134,6 +141,7 @@ impl Accounts {
             attempts: AttemptLimits::new(),
             live_sessions: LiveSessions::new(store.clone()),
             pending_revocations: PendingRevocations::default(),
+            setup_code: SetupCode::new()?,
             rules: ArcSwap::from_pointee(rules),
             store,
         })

@@ -21,13 +21,13 @@ use crate::chat::Chat;
 use crate::chat::event::Events;
 use crate::chat::model::Models;
 use crate::chat::task::Tasks;
-use crate::client_files::ClientFiles;
 use crate::clients::Clients;
-use crate::config::Config;
+use crate::config::{Config, PageChoice};
 use crate::files::Files;
 use crate::jobs::Jobs;
 use crate::releases::{DirectoryUse, EngineStart, Publisher, Releases};
 use crate::settings::{ChoiceReason, Overlay, Settings, StoredSettings};
+use crate::site::Site;
 use crate::store::Store;
 
 pub use settings_change::ChangeError;
@@ -43,8 +43,10 @@ pub struct App {
     pub memory: ProcessMemory,
     pub jobs: Arc<Jobs>,
     pub files: Files,
-    /// The files of a web client, if the operator brought one.
-    pub client_files: Option<ClientFiles>,
+    /// What browsers find at `/`.
+    pub site: Site,
+    /// The pages of administrators are shown.
+    pub has_admin_pages: bool,
     pub store: Store,
     pub settings: Arc<StoredSettings>,
     pub releases: Arc<Releases>,
@@ -71,10 +73,7 @@ impl App {
     pub async fn start(config: &Config) -> Result<(Self, EngineStart)> {
         let data = open_data_dir(config)?;
         restrict_data_dir(config, &data)?;
-        let client_files = match &config.web_client {
-            Some(directory) => Some(ClientFiles::open(directory, &config.data)?),
-            None => None,
-        };
+        let site = Site::open(config)?;
         // Opened first, because admission records refusals.
         let audit = AuditLog::open(&data, config.audit)?;
         let store = Store::open(&config.data).await?;
@@ -121,7 +120,8 @@ impl App {
             memory,
             jobs,
             files,
-            client_files,
+            site,
+            has_admin_pages: config.pages == PageChoice::On,
             store,
             settings,
             releases,

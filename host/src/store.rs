@@ -23,6 +23,7 @@ mod search_index;
 mod search_pool;
 mod sessions;
 mod settings;
+mod setup;
 mod storage;
 mod turns;
 mod user_settings;

@@ -165,7 +165,7 @@ pub(super) async fn replace_password(
     Ok(())
 }
 
-fn account_from_row(row: &SqliteRow) -> sqlx::Result<Account> {
+pub(super) fn account_from_row(row: &SqliteRow) -> sqlx::Result<Account> {
     Ok(Account {
         user: user_from_row(row)?,
         email: row.try_get("email")?,

@@ -6,53 +6,65 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-/// The description and the SQL of each migration. The first has version 1. sqlx stores both in the
-/// database, so they never change.
-const MIGRATIONS: [(&str, &str); 9] = [
+/// A migration: its version, description and SQL. sqlx stores all three in the database, so they never change.
+type Listed = (i64, &'static str, &'static str);
+
+/// The migrations in the order of their versions.
+const MIGRATIONS: [Listed; 9] = [
     (
+        1,
         "people and files",
         include_str!("migrations/0001_people_and_files.sql"),
     ),
     (
+        2,
         "file hashes",
         include_str!("migrations/0002_file_hashes.sql"),
     ),
-    ("people", include_str!("migrations/0003_people.sql")),
-    ("settings", include_str!("migrations/0004_settings.sql")),
-    ("chats", include_str!("migrations/0005_chats.sql")),
+    (3, "people", include_str!("migrations/0003_people.sql")),
+    (4, "settings", include_str!("migrations/0004_settings.sql")),
+    (5, "chats", include_str!("migrations/0005_chats.sql")),
     (
+        6,
         "search and storage",
         include_str!("migrations/0006_search_and_storage.sql"),
     ),
     (
+        7,
         "first account",
         include_str!("migrations/0007_first_account.sql"),
     ),
     (
+        8,
         "user settings",
         include_str!("migrations/0008_user_settings.sql"),
     ),
     (
+        9,
         "live engines",
         include_str!("migrations/0009_live_engines.sql"),
     ),
 ];
 
 pub(super) fn migrator() -> Migrator {
-    first_migrations(MIGRATIONS.len())
+    migrations_to(i64::MAX)
 }
 
-fn first_migrations(count: usize) -> Migrator {
-    let listed = MIGRATIONS.into_iter().take(count);
-    let migrations = (1..).zip(listed).map(|(version, (description, sql))| {
-        Migration::new(
-            version,
-            description.into(),
-            MigrationType::Simple,
-            sql.into_sql_str(),
-            false,
-        )
-    });
+/// The migrations up to this version.
+fn migrations_to(last: i64) -> Migrator {
+    let listed = MIGRATIONS.into_iter();
+    let migrations =
+        listed
+            .filter(|(version, _, _)| *version <= last)
+            .map(|(version, description, sql)| {
+                Migration::new(
+                    version,
+                    description.into(),
+                    MigrationType::Simple,
+                    sql.into_sql_str(),
+                    false,
+                )
+            });
     Migrator::with_migrations(migrations.collect())
 }
 
@@ -80,6 +92,8 @@ mod tests {
         };
         let listed: Vec<String> = migrator().iter().map(name).collect();
         assert_eq!(listed, files);
+        let versions: Vec<i64> = MIGRATIONS.iter().map(|(version, _, _)| *version).collect();
+        assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
     }
 
     #[tokio::test]
@@ -87,7 +101,7 @@ mod tests {
         let options = SqliteConnectOptions::new().in_memory(true);
         let pool = SqlitePoolOptions::new().max_connections(1);
         let pool = pool.connect_with(options).await.unwrap();
-        first_migrations(5).run(&pool).await.unwrap();
+        migrations_to(5).run(&pool).await.unwrap();
         for statement in [
             "INSERT INTO users VALUES ('ada', 'Ada', 'user', 0), ('bob', 'Bob', 'user', 0)",
             "INSERT INTO files VALUES ('f', 'bob', 'x', 'image/png', 30, '{}', 0, '')",

@@ -3,6 +3,7 @@
 mod api_key;
 mod groups;
 mod sessions;
+mod setup;
 mod users;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sessions::sign_up))
         .routes(routes!(sessions::sign_in))
         .routes(routes!(sessions::sign_out))
+        .routes(routes!(setup::describe, setup::set_up))
         .routes(routes!(add_user))
         .routes(routes!(change_password))
         .routes(routes!(

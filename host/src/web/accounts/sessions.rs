@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use pinhole_ground::audit::{Actor, Event, RefusalKind};
+use pinhole_ground::guard::Guard;
 
 use super::{PROFILE_IMAGE_URL, Permissions, Role, no_store};
 use crate::accounts::{self, Identity, SessionToken, SignUp};
@@ -64,6 +65,12 @@ pub(super) struct SignInAttempt {
     ip: Option<IpAddr>,
 }
 
+impl SignInAttempt {
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        self.ip
+    }
+}
+
 impl FromRequestParts<Arc<App>> for SignInAttempt {
     type Rejection = ApiError;
 
@@ -79,13 +86,17 @@ impl FromRequestParts<Arc<App>> for SignInAttempt {
 
 /// Records an attempt that was refused because of its credentials or their number.
 pub(super) fn record_refusal(app: &App, actor: Actor<'_>, attempt: &str, error: &accounts::Error) {
-    use accounts::Error::{InvalidCredentials, TooManyAttempts};
-    if !matches!(error, InvalidCredentials | TooManyAttempts { .. }) {
+    use accounts::Error::{InvalidCredentials, TooManyAttempts, WrongSetupCode};
+    if !matches!(
+        error,
+        InvalidCredentials | TooManyAttempts { .. } | WrongSetupCode
+    ) {
         return;
     }
+    let guard = matches!(error, WrongSetupCode).then_some(Guard::SetupCode);
     app.audit.record(&Event {
         kind: RefusalKind::Access,
-        guard: None,
+        guard,
         actor,
         engine: "",
         job: "",
@@ -122,7 +133,7 @@ pub(super) struct SignUpRequest {
 pub(super) async fn sign_up(
     State(app): State<Arc<App>>,
     _: SessionRequest,
-    _: SignInAttempt,
+    attempt: SignInAttempt,
     Json(body): Json<SignUpRequest>,
 ) -> Result<Response, ApiError> {
     let sign_up = SignUp {
@@ -133,7 +144,7 @@ pub(super) async fn sign_up(
     let account = app.accounts.sign_up(sign_up).await?;
     let user = &account.user;
     tracing::info!("user {} signed up with role {}", user.id, user.role);
-    start(&app, &account).await
+    start(&app, &account, attempt).await
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -161,15 +172,15 @@ pub(super) struct SignIn {
 pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
     _: SessionRequest,
-    SignInAttempt { ip }: SignInAttempt,
+    attempt: SignInAttempt,
     Json(SignIn { email, password }): Json<SignIn>,
 ) -> Result<Response, ApiError> {
     let account = app
         .accounts
         .sign_in(&email, password)
         .await
-        .inspect_err(|error| record_refusal(&app, Actor::Client(ip), "a sign-in", error))?;
-    start(&app, &account).await
+        .inspect_err(|error| record_refusal(&app, Actor::Client(attempt.ip), "a sign-in", error))?;
+    start(&app, &account, attempt).await
 }
 
 /// `GET /api/v1/auths/signout`
@@ -223,7 +234,11 @@ pub(super) async fn describe(
 }
 
 /// Starts a session for a user who has just authenticated.
-async fn start(app: &App, account: &Account) -> Result<Response, ApiError> {
+pub(super) async fn start(
+    app: &App,
+    account: &Account,
+    _: SignInAttempt,
+) -> Result<Response, ApiError> {
     let SessionToken { token, expires_at } = app.accounts.start_session(account);
     let max_age_secs = expires_at.map(|at| at.saturating_sub(now()));
     let headers = [(SET_COOKIE, cookie(app, &token, max_age_secs)?)];

@@ -11,6 +11,7 @@ mod files;
 mod groups;
 mod identity_cache;
 mod instance;
+mod last_uses;
 mod message_chain;
 mod message_copy;
 mod message_files;
@@ -43,11 +44,12 @@ use sqlx::sqlite::{
 use tokio::sync::Notify;
 
 use identity_cache::IdentityCache;
+use last_uses::LastUses;
 use search_pool::SearchPool;
 use writer::Writer;
 
 pub use accounts::{Account, AccountOrigin, AddAccountError, NewAccount};
-pub use api_keys::ApiKey;
+pub use api_keys::{ApiKey, CreatedKey, KeyUser, MAX_KEYS, NewKey};
 pub use chat_content::{ChatContent, MessageText};
 pub use chats::{
     ChatCopy, ChatFilter, ChatFlag, ChatHistory, ChatRow, ChatSummary, MAX_CHATS, SaveOutcome,
@@ -65,11 +67,12 @@ pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage};
 pub use responses::FinishedResponse;
 pub use search::Page;
 pub use search_pool::{MAX_SEARCH_TIME, MAX_WAITING_SEARCHES, SearchError};
+pub use sessions::{MAX_SESSIONS, OpenSession, Session, SessionClient, SessionOrigin};
 pub use settings::{SettingChange, SettingRow};
 pub use storage::StorageUse;
 pub use turns::{NEW_CHAT, NewTurn, TurnOutcome};
 pub use user_settings::MAX_USER_SETTINGS_BYTES;
-pub use users::{User, UserProfile};
+pub use users::{User, UserFilter, UserProfile};
 pub use writer::Trouble;
 
 /// How long a statement waits for another process that writes.
@@ -89,6 +92,7 @@ pub struct Store {
     pool: SqlitePool,
     writer: Arc<Writer>,
     searches: Arc<SearchPool>,
+    last_uses: Arc<LastUses>,
     /// Wakes the task that updates the search index.
     text_changed: Arc<Notify>,
 }
@@ -138,6 +142,7 @@ impl Store {
         Ok(Self {
             searches: Arc::new(SearchPool::new(&connect_options)),
             writer: Arc::new(Writer::new((*connect_options).clone(), ballast, identities)),
+            last_uses: Arc::default(),
             text_changed: Arc::default(),
             pool,
         })

@@ -220,6 +220,9 @@ fn snapshots() -> insta::Settings {
         ("changed_at", "[time]"),
         ("expires_at", "[time]"),
         ("completed_at", "[time]"),
+        ("last_active_at", "[time]"),
+        ("last_used_at", "[time]"),
+        ("prefix", "[prefix]"),
         ("b64_json", "[picture]"),
         ("result", "[picture]"),
         ("hash", "[hash]"),
@@ -248,6 +251,7 @@ fn snapshots() -> insta::Settings {
         "file",
         "id",
         "job",
+        "key",
         "message",
         "name",
         "task_id",
@@ -268,6 +272,11 @@ fn snapshots() -> insta::Settings {
         _ => Content::from("[seed]"),
     };
     settings.add_dynamic_redaction(".**.seed", seed);
+    let cursor = |content: Content, _: ContentPath| match content.as_str() {
+        Some(_) => Content::from("[cursor]"),
+        None => content,
+    };
+    settings.add_dynamic_redaction(".body.next", cursor);
     // The time that is left.
     let without_secs = |content: Content, _: ContentPath| match content.as_str() {
         Some(text) if !text.contains("immutable") => {

@@ -16,7 +16,7 @@ pub(crate) const VARIABLE: &str = "PINHOLE_UI_DIR";
 /// The packages that are installed. npm removes the directory before it installs others.
 const PACKAGES: &str = "node_modules";
 
-/// Builds the pages. Returns false after one line that says why there are none.
+/// Builds the pages. Returns false after one line that says why not.
 pub(crate) fn build(workspace: &Workspace) -> Result<bool> {
     let sources = workspace.root.join("host/ui");
     if !sources.join("package.json").is_file() {

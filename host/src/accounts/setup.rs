@@ -3,6 +3,8 @@
 //! The person who starts the server reads a code from its output, and sets name, email and password with it. The code
 //! is of this process only, and of no use once an administrator has a password.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::Context;
 use pinhole_ground::guard::Guard;
 use pinhole_ground::text::hex;
@@ -16,19 +18,26 @@ use crate::store::{Account, NewAccount};
 const CODE_BYTES: usize = 16;
 
 /// The code of this process.
-pub(super) struct SetupCode(String);
+pub(super) struct SetupCode {
+    code: String,
+    is_used: AtomicBool,
+}
 
 impl SetupCode {
     pub(super) fn new() -> anyhow::Result<Self> {
         let mut random = [0; CODE_BYTES];
         getrandom::fill(&mut random)
             .context("cannot create a setup code: the system has no random numbers")?;
-        Ok(Self(hex(&random)))
+        Ok(Self {
+            code: hex(&random),
+            is_used: AtomicBool::new(false),
+        })
     }
 
     /// Compares hashes, so that the time reveals nothing about the code.
     fn is(&self, code: &str) -> bool {
-        Sha256::digest(code.trim()) == Sha256::digest(&self.0)
+        let is_same = Sha256::digest(code.trim()) == Sha256::digest(&self.code);
+        is_same && !self.is_used.load(Ordering::Acquire)
     }
 }
 
@@ -36,7 +45,7 @@ impl Accounts {
     /// The code for [`Self::set_up`]. Only the person who starts the server may read it.
     #[must_use]
     pub fn setup_code(&self) -> &str {
-        &self.setup_code.0
+        &self.setup_code.code
     }
 
     /// True if no administrator has a password.
@@ -62,6 +71,7 @@ impl Accounts {
             role: "admin",
         };
         let account = self.store.set_up_administrator(new).await?;
+        self.setup_code.is_used.store(true, Ordering::Release);
         account.ok_or(Error::SetupDone)
     }
 }
@@ -73,11 +83,14 @@ mod tests {
     #[test]
     fn setup_code_has_128_bits_and_is_compared_whole() {
         let code = SetupCode::new().unwrap();
-        assert_eq!(code.0.len(), 32);
-        assert_ne!(code.0, SetupCode::new().unwrap().0);
-        assert!(code.is(&code.0) && code.is(&format!(" {}\n", code.0)));
-        for wrong in ["", &code.0[..31], &format!("{}0", code.0)] {
+        let text = code.code.clone();
+        assert_eq!(text.len(), 32);
+        assert_ne!(text, SetupCode::new().unwrap().code);
+        assert!(code.is(&text) && code.is(&format!(" {text}\n")));
+        for wrong in ["", &text[..31], &format!("{text}0")] {
             assert!(!code.is(wrong), "{wrong}");
         }
+        code.is_used.store(true, Ordering::Release);
+        assert!(!code.is(&text));
     }
 }

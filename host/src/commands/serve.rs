@@ -81,6 +81,7 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
         );
     }
     tokio::spawn(app.clone().maintain());
+    tokio::spawn(app.clone().store_last_uses());
     tokio::spawn(app.clone().announce_engine_changes());
     tokio::spawn(reload_at_hangups(hangups, config.clone(), app.clone()));
     tokio::spawn(app.store.clone().index_texts());
@@ -161,6 +162,7 @@ async fn run(
         }
     };
     tokio::join!(app.jobs.shut_down(), responses);
+    app.store.store_last_uses().await;
     reason
 }
 

@@ -10,7 +10,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 type Listed = (i64, &'static str, &'static str);
 
 /// The migrations in the order of their versions.
-const MIGRATIONS: [Listed; 9] = [
+const MIGRATIONS: [Listed; 10] = [
     (
         1,
         "people and files",
@@ -43,6 +43,11 @@ const MIGRATIONS: [Listed; 9] = [
         9,
         "live engines",
         include_str!("migrations/0009_live_engines.sql"),
+    ),
+    (
+        12,
+        "keys and sessions",
+        include_str!("migrations/0012_keys_and_sessions.sql"),
     ),
 ];
 

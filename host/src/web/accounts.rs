@@ -2,8 +2,11 @@
 
 mod api_key;
 mod groups;
+mod keys;
+mod open_sessions;
 mod sessions;
 mod setup;
+mod sign_in_attempt;
 mod users;
 
 use std::sync::Arc;
@@ -52,6 +55,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
             api_key::replace,
             api_key::delete
         ))
+        .merge(keys::routes())
+        .merge(open_sessions::routes())
         .merge(users::routes())
         .merge(groups::routes())
         .layer(Extension(ACCOUNT_JSON))
@@ -200,7 +205,12 @@ async fn change_password(
         .change_password(&user, password, new_password)
         .await
         .inspect_err(|error| {
-            sessions::record_refusal(&app, Actor::User(&user.id), "a password change", error);
+            sign_in_attempt::record_refusal(
+                &app,
+                Actor::User(&user.id),
+                "a password change",
+                error,
+            );
         })?;
     Ok(Json(true))
 }

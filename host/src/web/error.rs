@@ -357,7 +357,8 @@ impl From<accounts::Error> for ApiError {
             accounts::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
             accounts::Error::Invalid { .. }
             | accounts::Error::EmailTaken
-            | accounts::Error::InvalidCredentials => StatusCode::BAD_REQUEST,
+            | accounts::Error::InvalidCredentials
+            | accounts::Error::UnknownKey => StatusCode::BAD_REQUEST,
         };
         let mut api = Self::new(status, error.to_string());
         match error {

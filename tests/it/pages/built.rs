@@ -20,7 +20,7 @@ const MEDIA_TYPES: [(&str, &str); 9] = [
     (".webmanifest", "application/manifest+json"),
 ];
 
-/// The directory of the built pages. Prints a line if there are none.
+/// The directory of the built pages. Prints a line if they were not built.
 fn built_pages() -> Option<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/ui/dist");
     if !directory.join("index.html").is_file() {

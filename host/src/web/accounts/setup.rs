@@ -7,9 +7,8 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use pinhole_ground::audit::Actor;
-
-use super::sessions::{self, SignInAttempt};
+use super::sessions;
+use super::sign_in_attempt::SignInAttempt;
 use crate::accounts::SignUp;
 use crate::app::App;
 use crate::web::error::ApiError;
@@ -83,8 +82,8 @@ pub(super) async fn set_up(
         .set_up(&body.code, sign_up)
         .await
         .inspect_err(|error| {
-            sessions::record_refusal(&app, Actor::Client(attempt.ip()), "a setup", error);
+            attempt.record_refusal(&app, "a setup", error);
         })?;
     tracing::info!("user {} was set up as administrator", account.user.id);
-    sessions::start(&app, &account, attempt).await
+    sessions::start(&app, account, attempt).await
 }

@@ -204,7 +204,8 @@ fn keys_and_sessions_are_listed_and_ended_while_the_server_runs() {
 
     let body = json!({"email": "ada@example.com", "password": password}).to_string();
     let (_, session) = http(server.address(), "POST", "/api/v1/auths/signin", "", &body);
-    let session: Value = serde_json::from_str(&session).unwrap();
+    let (_, session) = session.split_once("\r\n\r\n").unwrap();
+    let session: Value = serde_json::from_str(session).unwrap();
     let token = session["token"].as_str().unwrap();
     assert_eq!(status(&server, token), 200);
     let sessions = program.run(&["user", "sessions", "ada@example.com"]).done();

@@ -191,7 +191,7 @@ impl TestServer {
             .execute(&mut database)
             .await
             .unwrap();
-        sqlx::query("INSERT INTO api_keys VALUES ($1, 'second', 0)")
+        sqlx::query("INSERT INTO api_keys (hash, user_id, created_at) VALUES ($1, 'second', 0)")
             .bind(SECOND_KEY_HASH)
             .execute(&mut database)
             .await

@@ -3,10 +3,12 @@
 mod attempt_limits;
 mod fields;
 mod live_sessions;
+mod login;
 mod passwords;
 mod pending_revocations;
 mod rules;
 mod sessions;
+mod setup;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,8 +22,8 @@ use pinhole_ground::text::hex;
 
 use crate::files::link::LinkSigner;
 use crate::store::{
-    Account, AccountOrigin, AddAccountError, CredentialId, NewAccount, Store, User, UserProfile,
-    now,
+    Account, AccountOrigin, AddAccountError, CredentialId, NewAccount, Session, Store, User,
+    UserProfile, now,
 };
 use attempt_limits::AttemptLimits;
 use fields::parse_email;
@@ -29,14 +31,16 @@ use live_sessions::LiveSessions;
 use passwords::{PasswordHasher, check_password};
 use pending_revocations::PendingRevocations;
 use sessions::SessionSigner;
+use setup::SetupCode;
 
 pub use attempt_limits::{ATTEMPT_WINDOW, MAX_ATTEMPTS_PER_ACCOUNT, MAX_ATTEMPTS_PER_IP};
 pub use fields::ROLES;
 pub(crate) use fields::{check_name, check_role};
 pub use live_sessions::LiveSession;
+pub use login::Login;
 pub use passwords::{MAX_PASSWORD_BYTES, MIN_PASSWORD_BYTES};
 pub use rules::Rules;
-pub use sessions::{Session, SessionToken};
+pub use sessions::SessionToken;
 
 /// The prefix of API keys. Every other credential is a session's token.
 const KEY_PREFIX: &str = "sk-";
@@ -57,6 +61,7 @@ pub struct Accounts {
     attempts: AttemptLimits,
     live_sessions: LiveSessions,
     pending_revocations: PendingRevocations,
+    setup_code: SetupCode,
 }
 
 /// The fields of a new account.
@@ -92,6 +97,14 @@ pub enum Error {
     /// Does not reveal which of the two is wrong.
     #[error("the email or the password is wrong")]
     InvalidCredentials,
+    #[error(
+        "the API key is unknown or expired: send a valid key, or sign in with email and password"
+    )]
+    UnknownKey,
+    #[error("the setup code is wrong: open the URL that the server printed at its last start")]
+    WrongSetupCode,
+    #[error("an administrator has a password already: sign in")]
+    SetupDone,
     #[error("too many attempts: try again in {} s", .retry_after_ms.div_ceil(1000))]
     TooManyAttempts { retry_after_ms: u64 },
     /// Too many passwords are being hashed.
@@ -134,6 +147,7 @@ impl Accounts {
             attempts: AttemptLimits::new(),
             live_sessions: LiveSessions::new(store.clone()),
             pending_revocations: PendingRevocations::default(),
+            setup_code: SetupCode::new()?,
             rules: ArcSwap::from_pointee(rules),
             store,
         })
@@ -168,10 +182,7 @@ impl Accounts {
         if self.pending_revocations.contains(&session.id) {
             return Ok(None);
         }
-        let user = self
-            .store
-            .user_by_session(&session.user_id, session.epoch, &session.id)
-            .await?;
+        let user = self.store.user_by_session(&session).await?;
         Ok(user.map(|user| Identity {
             user,
             session: Some(session),
@@ -183,7 +194,7 @@ impl Accounts {
     pub fn watch(&self, credential: &str, session: Option<Session>) -> LiveSession {
         self.live_sessions.add(match session {
             None => CredentialId::from_key(credential),
-            Some(session) => session.credential(),
+            Some(session) => CredentialId::Session(session),
         })
     }
 
@@ -301,14 +312,6 @@ impl Accounts {
         self.passwords.hash(password).await
     }
 
-    /// Starts a session.
-    #[must_use]
-    pub fn start_session(&self, account: &Account) -> SessionToken {
-        let duration_secs = self.rules().session_secs;
-        self.sessions
-            .sign(&account.user.id, account.epoch, now(), duration_secs)
-    }
-
     /// Revokes a session before it expires.
     ///
     /// It ends now, even if the database cannot be written: then [`Self::store_revocations`] retries.
@@ -319,7 +322,8 @@ impl Accounts {
             Ok(()) => self.pending_revocations.remove(&session.id),
             Err(error) if is_pending => {
                 tracing::error!("cannot store that a session was revoked, will retry: {error}");
-                self.live_sessions.invalidate(&[session.credential()]);
+                let credential = CredentialId::Session(session.clone());
+                self.live_sessions.invalidate(&[credential]);
             }
             Err(error) => return Err(error),
         }

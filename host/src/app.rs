@@ -22,14 +22,14 @@ use crate::accounts::Accounts;
 use crate::chat::Chat;
 use crate::chat::model::Models;
 use crate::chat::task::Tasks;
-use crate::client_files::ClientFiles;
 use crate::clients::Clients;
-use crate::config::Config;
+use crate::config::{Config, PageChoice};
 use crate::event::Events;
 use crate::files::Files;
 use crate::jobs::{ActiveJobs, Jobs};
 use crate::releases::{DirectoryUse, EngineStart, Publisher, Releases};
 use crate::settings::{ChoiceReason, Overlay, Settings, StoredSettings};
+use crate::site::Site;
 use crate::store::Store;
 
 pub use settings_change::ChangeError;
@@ -48,8 +48,10 @@ pub struct App {
     /// Jobs with a row.
     pub active_jobs: ActiveJobs,
     pub files: Files,
-    /// The files of a web client, if the operator brought one.
-    pub client_files: Option<ClientFiles>,
+    /// What browsers find at `/`.
+    pub site: Site,
+    /// The pages of administrators are shown.
+    pub has_admin_pages: bool,
     pub store: Store,
     pub settings: Arc<StoredSettings>,
     pub releases: Arc<Releases>,
@@ -76,10 +78,7 @@ impl App {
     pub async fn start(config: &Config) -> Result<(Self, EngineStart)> {
         let data = open_data_dir(config)?;
         restrict_data_dir(config, &data)?;
-        let client_files = match &config.web_client {
-            Some(directory) => Some(ClientFiles::open(directory, &config.data)?),
-            None => None,
-        };
+        let site = Site::open(config)?;
         // Opened first, because admission records refusals.
         let audit = AuditLog::open(&data, config.audit)?;
         let store = Store::open(&config.data).await?;
@@ -130,7 +129,8 @@ impl App {
             jobs,
             active_jobs,
             files,
-            client_files,
+            site,
+            has_admin_pages: config.pages == PageChoice::On,
             store,
             settings,
             releases,

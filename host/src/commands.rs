@@ -25,6 +25,7 @@ mod first_key;
 pub(crate) mod generate;
 pub(crate) mod key;
 pub(crate) mod serve;
+mod setup_url;
 pub(crate) mod user;
 
 use std::ffi::OsStr;
@@ -175,7 +176,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Prints a value as one JSON document.
-fn print_json(value: &impl Serialize) -> Result<()> {
+pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value)?;
     writeln!(out)?;

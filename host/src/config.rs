@@ -3,6 +3,7 @@
 mod engine_rules;
 mod listen_address;
 mod machine_memory;
+mod page_choice;
 mod variables;
 
 use std::num::NonZeroU32;
@@ -24,6 +25,7 @@ use crate::settings::{ValueKind, host_variables};
 
 pub use engine_rules::{FirstUse, Strategy};
 pub use listen_address::ListenAddress;
+pub use page_choice::PageChoice;
 pub use variables::Variables;
 
 /// Jobs that run at the same time; more wait.
@@ -75,6 +77,10 @@ pub struct Config {
     pub engines: PathBuf,
     /// `PINHOLE_WEB_CLIENT`: the directory of a web client's files. `None` serves no client.
     pub web_client: Option<PathBuf>,
+    /// `PINHOLE_UI`: which of the server's own pages are served.
+    pub pages: PageChoice,
+    /// `PINHOLE_UI_DIR`: the directory of the pages. `None` serves those in the program.
+    pub page_directory: Option<PathBuf>,
     /// `PINHOLE_SLOTS`: jobs that run at the same time.
     pub slots: u32,
     /// `PINHOLE_SLOTS_PER_USER`: slots that the jobs of one user may occupy, at most all but the reserve for
@@ -230,6 +236,8 @@ impl Config {
                 None => default_engine_directory(),
             },
             web_client: environment.get("PINHOLE_WEB_CLIENT").map(PathBuf::from),
+            pages: PageChoice::from_environment(&environment)?,
+            page_directory: environment.get("PINHOLE_UI_DIR").map(PathBuf::from),
             slots: u32::try_from(slots).unwrap_or(MAX_SLOTS),
             slots_per_user: u32::try_from(slots_per_user).unwrap_or(MAX_SLOTS),
             job_timeout: Duration::from_secs(job_secs),

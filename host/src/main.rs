@@ -21,7 +21,7 @@ use commands::engine::{self, EngineCommand};
 use commands::generate::{self, Generate};
 use commands::key::{self, KeyCommand};
 use commands::user::{self, UserCommand};
-use commands::{FAILED, files_sweep, serve};
+use commands::{FAILED, files_sweep, print_json, serve};
 use logging::LogMode;
 
 /// The exit code of a shell's command that a closed pipe stops.
@@ -75,6 +75,8 @@ enum Command {
         #[command(subcommand)]
         command: FilesCommand,
     },
+    /// Print the OpenAPI document of the server's API
+    Openapi,
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell
@@ -107,6 +109,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         // A compilation opens and starts nothing else, because its input is hostile.
         Command::Compile(arguments) => return ExitCode::from(compile::run(&arguments)),
+        Command::Openapi => print_openapi(),
         Command::Completions { shell } => print_completions(shell),
         Command::Man { out } => print_manual(out),
         command => start(command, cli.data),
@@ -163,6 +166,7 @@ async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8>
         Command::Serve { listen } => serve::serve(&config, &listen).await.map(|()| 0),
         Command::Generate(arguments) => generate::generate(&config, arguments).await,
         Command::Doctor(arguments) => doctor::doctor(Ok(config), arguments).await,
+        Command::Openapi => print_openapi(),
         Command::Completions { shell } => print_completions(shell),
         Command::Man { out } => print_manual(out),
         Command::Compile(arguments) => Ok(compile::run(&arguments)),
@@ -174,6 +178,11 @@ async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8>
         Command::Key { command } => key::run(&config, command).await,
         Command::Engine { command } => engine::run(&config, command, lines).await,
     }
+}
+
+fn print_openapi() -> Result<u8> {
+    print_json(&pinhole::web::openapi_document())?;
+    Ok(0)
 }
 
 fn print_completions(shell: Shell) -> Result<u8> {

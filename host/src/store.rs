@@ -14,6 +14,7 @@ mod groups;
 mod identity_cache;
 mod instance;
 mod jobs;
+mod last_uses;
 mod message_chain;
 mod message_copy;
 mod message_files;
@@ -26,6 +27,7 @@ mod search_index;
 mod search_pool;
 mod sessions;
 mod settings;
+mod setup;
 mod storage;
 mod turns;
 mod user_settings;
@@ -45,11 +47,12 @@ use sqlx::sqlite::{
 use tokio::sync::Notify;
 
 use identity_cache::IdentityCache;
+use last_uses::LastUses;
 use search_pool::SearchPool;
 use writer::Writer;
 
 pub use accounts::{Account, AccountOrigin, AddAccountError, NewAccount};
-pub use api_keys::ApiKey;
+pub use api_keys::{ApiKey, CreatedKey, KeyUser, MAX_KEYS, NewKey};
 pub use chat_content::{ChatContent, MessageText};
 pub use chats::{
     ChatCopy, ChatFilter, ChatFlag, ChatHistory, ChatRow, ChatSummary, MAX_CHATS, SaveOutcome,
@@ -75,11 +78,12 @@ pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage};
 pub use responses::FinishedResponse;
 pub use search::Page;
 pub use search_pool::{MAX_SEARCH_TIME, MAX_WAITING_SEARCHES, SearchError};
+pub use sessions::{MAX_SESSIONS, OpenSession, Session, SessionClient, SessionOrigin};
 pub use settings::{LatestChange, SettingChange, SettingRow};
 pub use storage::StorageUse;
 pub use turns::{NEW_CHAT, NewTurn, TurnOutcome};
 pub use user_settings::MAX_USER_SETTINGS_BYTES;
-pub use users::{User, UserProfile};
+pub use users::{User, UserFilter, UserProfile};
 pub use writer::Trouble;
 
 /// How long a statement waits for another process that writes.
@@ -99,6 +103,7 @@ pub struct Store {
     pool: SqlitePool,
     writer: Arc<Writer>,
     searches: Arc<SearchPool>,
+    last_uses: Arc<LastUses>,
     /// Wakes the task that updates the search index.
     text_changed: Arc<Notify>,
 }
@@ -148,6 +153,7 @@ impl Store {
         Ok(Self {
             searches: Arc::new(SearchPool::new(&connect_options)),
             writer: Arc::new(Writer::new((*connect_options).clone(), ballast, identities)),
+            last_uses: Arc::default(),
             text_changed: Arc::default(),
             pool,
         })

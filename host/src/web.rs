@@ -15,7 +15,6 @@ mod auth;
 mod bindings;
 mod chat;
 mod chats;
-mod client_files;
 mod client_ip;
 mod connections;
 mod control;
@@ -40,6 +39,7 @@ mod request_origin;
 mod same_origin;
 mod settings;
 mod shutdown;
+mod site;
 mod socket;
 mod source_images;
 mod tasks;
@@ -56,6 +56,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{StatusCode, Uri};
 use serde::Serialize;
+use serde_json::Value;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -91,10 +92,16 @@ const EXPOSED_HEADERS: [&str; 5] = [
     "x-should-retry",
 ];
 
-/// All routes of the server.
-pub fn router(app: Arc<App>) -> Router {
-    let socket = socket::route(app.clone());
-    let (routes, document) = OpenApiRouter::with_openapi(openapi::empty())
+/// The OpenAPI document, as JSON.
+#[must_use]
+pub fn openapi_document() -> Value {
+    let (_, document) = documented_routes().split_for_parts();
+    openapi::complete(&document)
+}
+
+/// The routes that the OpenAPI document describes.
+fn documented_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::empty())
         .routes(routes!(health))
         .routes(routes!(ready))
         .merge(absent_features::routes())
@@ -114,13 +121,18 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(tasks::routes())
         .merge(user_settings::routes())
         .merge(profile_images::routes())
-        .split_for_parts();
+}
+
+/// All routes of the server.
+pub fn router(app: Arc<App>) -> Router {
+    let socket = socket::route(app.clone());
+    let (routes, document) = documented_routes().split_for_parts();
     let routes = routes
         .merge(openapi::routes(&document))
-        .merge(client_files::routes())
+        .merge(site::routes())
         .route(socket::PATH, socket.clone())
         .route(&format!("{}/", socket::PATH), socket)
-        .fallback(client_files::respond)
+        .fallback(site::respond)
         .method_not_allowed_fallback(async |uri: Uri| {
             ApiError::method_not_allowed().rejection(&uri)
         })

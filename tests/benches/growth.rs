@@ -201,7 +201,7 @@ impl GrowthBench {
         let owner = "(SELECT id FROM users WHERE role = 'admin')";
         for insert in [
             "INSERT OR IGNORE INTO users SELECT 'user-' || n, 'User ' || n, 'user', n FROM numbers".to_owned(),
-            "INSERT OR IGNORE INTO api_keys SELECT 'hash-' || n, 'user-' || n, n FROM numbers".to_owned(),
+            "INSERT OR IGNORE INTO api_keys (hash, user_id, created_at) SELECT 'hash-' || n, 'user-' || n, n FROM numbers".to_owned(),
             format!(
                 "INSERT OR IGNORE INTO chats (id, user_id, title, rest, archived, pinned, created_at, updated_at)
                  SELECT 'chat-' || n, {owner}, 'Chat ' || n, '{{}}', 0, 0, n, n FROM numbers"

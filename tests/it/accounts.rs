@@ -3,8 +3,11 @@
 mod administration;
 mod client_settings;
 mod image_permission;
+mod keys;
+mod open_sessions;
 mod rate_limits;
 mod sessions;
+mod setup;
 
 use http::Method;
 use pinhole_tests::TestServer;

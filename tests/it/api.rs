@@ -223,6 +223,9 @@ fn snapshots() -> insta::Settings {
         ("changed_at", "[time]"),
         ("expires_at", "[time]"),
         ("completed_at", "[time]"),
+        ("last_active_at", "[time]"),
+        ("last_used_at", "[time]"),
+        ("prefix", "[prefix]"),
         ("b64_json", "[picture]"),
         ("result", "[picture]"),
         ("hash", "[hash]"),
@@ -261,6 +264,7 @@ fn snapshots() -> insta::Settings {
         "id",
         "job",
         "job_id",
+        "key",
         "message",
         "name",
         "task_id",
@@ -287,6 +291,11 @@ fn snapshots() -> insta::Settings {
         _ => Content::from("[seed]"),
     };
     settings.add_dynamic_redaction(".**.seed", seed);
+    let cursor = |content: Content, _: ContentPath| match content.as_str() {
+        Some(_) => Content::from("[cursor]"),
+        None => content,
+    };
+    settings.add_dynamic_redaction(".body.next", cursor);
     // The time that is left.
     let without_secs = |content: Content, _: ContentPath| match content.as_str() {
         Some(text) if !text.contains("immutable") => {

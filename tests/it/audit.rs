@@ -244,3 +244,71 @@ async fn audit_log_counts_dropped_lines_and_guards_by_kind() {
     );
     assert!(list("").await["counted"].as_u64().unwrap() >= 13);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_are_filtered_and_read_page_by_page() {
+    let (server, _upstream, _directory) = start().await;
+    for number in 0..25 {
+        let engine = if number % 5 == 0 { "draw" } else { "paint" };
+        let job = number.to_string();
+        record(&server, RefusalKind::Limit, engine, &job, "too much");
+    }
+    let request = async |query: &str| {
+        let path = format!("/api/v1/audit?{query}");
+        let response = server.get(&path).send().await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.bytes().await.unwrap();
+        (status, serde_json::from_slice::<Value>(&body).unwrap())
+    };
+    let (mut jobs, mut query) = (Vec::new(), "kind=limit&limit=10".to_owned());
+    loop {
+        let (status, page) = request(&query).await;
+        assert_eq!(status, 200, "{page}");
+        let lines = page["lines"].as_array().unwrap();
+        jobs.extend(
+            lines
+                .iter()
+                .map(|it| it["job"].as_str().unwrap().to_owned()),
+        );
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        query = format!("kind=limit&limit=10&cursor={next}");
+    }
+    let expected: Vec<_> = (0..25).rev().map(|number| number.to_string()).collect();
+    assert_eq!(jobs, expected);
+
+    let count = async |query: &str| {
+        let (status, page) = request(query).await;
+        assert_eq!(
+            (status, &page["next"]),
+            (200, &Value::Null),
+            "{query}: {page}"
+        );
+        page["lines"].as_array().unwrap().len()
+    };
+    assert_eq!(count("engine=draw").await, 5);
+    assert_eq!(count("engine=draw&user=user-5").await, 1);
+    assert_eq!(count("user=user-5&kind=grant").await, 0);
+    assert_eq!(count("kind=limit&since=0").await, 25);
+    assert_eq!(count("kind=limit&since=4000000000").await, 0);
+    assert_eq!(count("kind=limit&before=4000000000").await, 25);
+    assert_eq!(count("kind=limit&before=5").await, 0);
+    for (query, field) in [
+        ("cursor=x", "cursor"),
+        ("cursor=1-2-3", "cursor"),
+        ("since=999999999999", "since"),
+        ("before=253402300800", "before"),
+        ("limit=1001", "limit"),
+    ] {
+        let (status, refused) = request(query).await;
+        assert_eq!(status, 400, "{query}");
+        assert!(
+            refused["detail"].as_str().unwrap().contains(field),
+            "{refused}"
+        );
+    }
+    // A cursor beyond all files is the end.
+    assert_eq!(count("cursor=0-0").await, 0);
+    assert_eq!(request("cursor=18446744073709551615-0").await.0, 200);
+}

@@ -42,6 +42,7 @@ mod limits_page;
 mod memory;
 mod open_webui_page;
 mod openai;
+mod pages;
 mod rollouts;
 mod sandbox;
 mod second_order;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::http::{self, Request};
+use crate::pages;
 use crate::server::Server;
 use crate::steps::announce;
 use crate::workspace::{self, Workspace};
@@ -67,6 +68,10 @@ fn pinhole(workspace: &Workspace, data: &Path) -> Command {
         .current_dir(&workspace.root)
         .env("PINHOLE_ENGINES", workspace.relative(&engines))
         .env("PINHOLE_DATA", data);
+    // A person may name another directory.
+    if std::env::var_os(pages::VARIABLE).is_none() {
+        pages::serve(&mut command, workspace);
+    }
     command
 }
 

@@ -8,6 +8,8 @@
 //! | `tools`, `packages`, `authors` | install the programs and packages of others |
 //! | `engines` | builds engines and encodes them as components |
 //! | `programs` | builds the server and the security test suite |
+//! | `pages` | builds the server's own pages with Node |
+//! | `release` | builds the optimized server with the pages |
 //! | `first_image`, `server`, `http` | `run`: starts the server and generates a first image |
 //! | `test`, `bench` | run the tests and benchmarks |
 //! | `clients` | runs official client libraries against the server |
@@ -33,8 +35,10 @@ mod first_image;
 mod fuzz;
 mod http;
 mod packages;
+mod pages;
 mod programs;
 mod prose;
+mod release;
 mod sdk;
 mod server;
 mod steps;
@@ -64,6 +68,10 @@ enum XtaskCommand {
     Engines,
     /// Build everything, start the server and generate a first image
     Run(first_image::Options),
+    /// Build the server's own pages into host/ui/dist
+    Pages,
+    /// Build the engines and the optimized server with its pages
+    Release,
     /// Build everything and run the tests
     Test(test::Options),
     /// Pack and build the package pinhole-sdk, and run the unit tests of the other SDKs
@@ -100,7 +108,12 @@ fn execute(command: XtaskCommand) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match command {
         XtaskCommand::Engines => engines::build(&workspace)?,
+        XtaskCommand::Pages => {
+            pages::build(&workspace)?;
+        }
+        XtaskCommand::Release => release::run(&workspace)?,
         XtaskCommand::Run(options) => {
+            pages::build(&workspace)?;
             engines::build(&workspace)?;
             programs::build_server(&workspace)?;
             return first_image::run(&workspace, &options);
@@ -112,6 +125,7 @@ fn execute(command: XtaskCommand) -> Result<ExitCode> {
             sdk::run_tests(&workspace)?;
         }
         XtaskCommand::Clients => {
+            pages::build(&workspace)?;
             engines::build(&workspace)?;
             programs::build_server(&workspace)?;
             clients::run(&workspace)?;

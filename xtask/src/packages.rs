@@ -57,8 +57,7 @@ pub(crate) fn install(
     package_lists: &[PathBuf],
     directory: &Path,
 ) -> Result<bool> {
-    let wanted = read_all(package_lists)?;
-    if fs::read(directory.join(STAMP)).is_ok_and(|installed| installed == wanted) {
+    if is_marked(package_lists, directory)? {
         return Ok(true);
     }
     let context = || format!("cannot prepare {}", directory.display());
@@ -75,6 +74,12 @@ pub(crate) fn install(
         mark_installed(package_lists, directory)?;
     }
     Ok(succeeded)
+}
+
+/// Does the directory have the packages of these files?
+pub(crate) fn is_marked(package_lists: &[PathBuf], directory: &Path) -> Result<bool> {
+    let wanted = read_all(package_lists)?;
+    Ok(fs::read(directory.join(STAMP)).is_ok_and(|installed| installed == wanted))
 }
 
 /// Records that the directory has the packages of these files.

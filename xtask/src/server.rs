@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::pages;
 use crate::workspace::Workspace;
 
 /// How long the server may take to listen: it compiles every engine at the first start.
@@ -53,6 +54,7 @@ pub(crate) fn isolated_command(workspace: &Workspace, data: &Path) -> Command {
         .env_clear()
         .env("PINHOLE_ENGINES", workspace.engines())
         .env("PINHOLE_DATA", data);
+    pages::serve(&mut command, workspace);
     command
 }
 

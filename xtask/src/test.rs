@@ -10,7 +10,7 @@ use clap::Args;
 use crate::steps::{announce, announce_build};
 use crate::tools::CARGO_NEXTEST;
 use crate::workspace::{self, Workspace};
-use crate::{authors, clients, engines, packages, programs, sdk};
+use crate::{authors, clients, engines, packages, pages, programs, sdk};
 
 /// The data directory, in the target directory, with the engines' code.
 const TEST_DATA: &str = "test-data";
@@ -70,6 +70,7 @@ fn is_short_package(argument: &str) -> bool {
 /// summary is the last output.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let nextest = CARGO_NEXTEST.ensure_installed(workspace)?;
+    pages::build(workspace)?;
     engines::build_with_test_guests(workspace)?;
     programs::build_server(workspace)?;
     compile_engines(workspace)?;

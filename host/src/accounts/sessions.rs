@@ -12,7 +12,7 @@ use sha2::Sha256;
 use pinhole_ground::data_dir;
 use pinhole_ground::guard::{Guard, Refusal};
 
-use crate::store::CredentialId;
+use crate::store::{Session, SessionOrigin};
 
 /// `{"alg":"HS256","typ":"JWT"}`
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
@@ -33,31 +33,11 @@ struct Claims {
     iat: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
+    /// 0 if the session began with a key.
     epoch: i64,
-}
-
-/// A session that this server signed and that has not expired. It may have been revoked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// A UUID.
-    pub id: String,
-    pub user_id: String,
-    /// The account's epoch when the session began.
-    pub epoch: i64,
-    /// Seconds since 1970. `None` if the session does not expire.
-    pub expires_at: Option<i64>,
-}
-
-impl Session {
-    /// The session without its secret.
-    pub(super) fn credential(&self) -> CredentialId {
-        CredentialId::Session {
-            id: self.id.clone(),
-            user_id: self.user_id.clone(),
-            epoch: self.epoch,
-            expires_at: self.expires_at,
-        }
-    }
+    /// The id of the API key with which the session began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 /// A new session for a client.
@@ -78,21 +58,19 @@ impl SessionSigner {
         Self { key }
     }
 
-    /// Signs a new session. Without `duration_secs` it does not expire.
-    pub(super) fn sign(
-        &self,
-        user_id: &str,
-        epoch: i64,
-        now: i64,
-        duration_secs: Option<i64>,
-    ) -> SessionToken {
-        let expires_at = duration_secs.map(|secs| now.saturating_add(secs));
+    /// Signs a session.
+    pub(super) fn sign(&self, session: &Session) -> SessionToken {
+        let (epoch, key) = match &session.origin {
+            SessionOrigin::Password { epoch } => (*epoch, None),
+            SessionOrigin::Key { id } => (0, Some(id.clone())),
+        };
         let claims = Claims {
-            id: user_id.to_owned(),
-            jti: uuid::Uuid::new_v4().to_string(),
-            iat: now,
-            exp: expires_at,
+            id: session.user_id.clone(),
+            jti: session.id.clone(),
+            iat: session.created_at,
+            exp: session.expires_at,
             epoch,
+            key,
         };
         // Cannot fail: strings and numbers only.
         let claims_json = serde_json::to_vec(&claims).unwrap_or_default();
@@ -100,7 +78,7 @@ impl SessionSigner {
         let mac = self.mac(&signed).finalize().into_bytes();
         SessionToken {
             token: format!("{signed}.{}", URL_SAFE_NO_PAD.encode_to_string(mac)),
-            expires_at,
+            expires_at: session.expires_at,
         }
     }
 
@@ -122,7 +100,13 @@ impl SessionSigner {
         Some(Session {
             id: claims.jti,
             user_id: claims.id,
-            epoch: claims.epoch,
+            origin: match claims.key {
+                Some(id) => SessionOrigin::Key { id },
+                None => SessionOrigin::Password {
+                    epoch: claims.epoch,
+                },
+            },
+            created_at: claims.iat,
             expires_at: claims.exp,
         })
     }
@@ -160,28 +144,45 @@ mod tests {
         SessionSigner::new(b"a key".to_vec())
     }
 
+    fn session(expires_at: Option<i64>) -> Session {
+        Session {
+            id: "1".to_owned(),
+            user_id: "ada".to_owned(),
+            origin: SessionOrigin::Password { epoch: 3 },
+            created_at: 1000,
+            expires_at,
+        }
+    }
+
     #[test]
     fn session_signer_verifies_a_token_until_it_expires() {
-        let SessionToken { token, expires_at } = signer().sign("ada", 3, 1000, Some(60));
+        let limited = session(Some(1060));
+        let SessionToken { token, expires_at } = signer().sign(&limited);
         assert_eq!(expires_at, Some(1060));
-        let session = signer().verify(&token, 1059).unwrap();
-        assert_eq!((session.user_id.as_str(), session.epoch), ("ada", 3));
-        assert_eq!(session.expires_at, Some(1060));
+        assert_eq!(signer().verify(&token, 1059), Some(limited));
         assert_eq!(signer().verify(&token, 1060), None);
-        let unlimited = signer().sign("ada", 3, 1000, None);
+        let unlimited = signer().sign(&session(None));
         assert_eq!(unlimited.expires_at, None);
         assert!(signer().verify(&unlimited.token, i64::MAX).is_some());
+        let of_key = Session {
+            origin: SessionOrigin::Key {
+                id: "abc".to_owned(),
+            },
+            ..session(None)
+        };
+        let token = signer().sign(&of_key).token;
+        assert_eq!(signer().verify(&token, 0), Some(of_key));
     }
 
     #[test]
     fn session_signer_refuses_foreign_and_modified_tokens() {
-        let SessionToken { token, .. } = signer().sign("ada", 0, 0, None);
+        let SessionToken { token, .. } = signer().sign(&session(None));
         let parts: Vec<&str> = token.split('.').collect();
         assert_eq!(
             URL_SAFE_NO_PAD.decode_to_vec(parts[0]).unwrap(),
             br#"{"alg":"HS256","typ":"JWT"}"#
         );
-        let foreign = SessionSigner::new(b"another".to_vec()).sign("ada", 0, 0, None);
+        let foreign = SessionSigner::new(b"another".to_vec()).sign(&session(None));
         let none = URL_SAFE_NO_PAD.encode_to_string(r#"{"alg":"none","typ":"JWT"}"#);
         let claims =
             URL_SAFE_NO_PAD.encode_to_string(r#"{"id":"eve","jti":"1","iat":0,"epoch":0}"#);

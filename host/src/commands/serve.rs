@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{allocator, first_key};
+use super::{allocator, first_key, setup_url};
 use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::routing::get;
@@ -65,9 +65,10 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
     // From here on, a signal stops the server in order.
     let shutdown_requested = shutdown_signal();
     let key_line = first_key::create(&app, &config.data).await?;
+    let setup_line = setup_url::show(&app, &config.data, address).await?;
     warn_about_disk(&app)?;
     let commands = listen_for_commands(config, &lock);
-    print_start(config, &app, address, &key_line)?;
+    print_start(config, &app, address, &[Some(key_line), setup_line])?;
     let mib = app.memory.max_bytes() >> 20;
     tracing::info!("requests and jobs may hold {mib} MiB of the memory of PINHOLE_MEMORY_MIB");
     if let (Some(metrics_listener), Some(metrics)) = (metrics_listener, metrics) {
@@ -81,6 +82,7 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
     }
     tokio::spawn(app.clone().maintain());
     tokio::spawn(app.active_jobs.clone().clean_up_hourly());
+    tokio::spawn(app.clone().store_last_uses());
     tokio::spawn(app.clone().announce_engine_changes());
     tokio::spawn(reload_at_hangups(hangups, config.clone(), app.clone()));
     tokio::spawn(app.store.clone().index_texts());
@@ -164,6 +166,7 @@ async fn run(
     tokio::join!(app.jobs.shut_down(), responses);
     let stored = app.active_jobs.wait_for_end();
     tokio::time::timeout(RESPONSE_TIMEOUT, stored).await.ok();
+    app.store.store_last_uses().await;
     reason
 }
 
@@ -221,7 +224,12 @@ fn spawn_metrics(listener: TcpListener, metrics: Metrics, app: Arc<App>) {
 }
 
 /// Prints what a user or a script needs to know, one fact per line.
-fn print_start(config: &Config, app: &App, address: SocketAddr, key_line: &str) -> Result<()> {
+fn print_start(
+    config: &Config,
+    app: &App,
+    address: SocketAddr,
+    access_lines: &[Option<String>],
+) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -230,7 +238,9 @@ fn print_start(config: &Config, app: &App, address: SocketAddr, key_line: &str) 
     )?;
     writeln!(out, "data directory: {}", config.data.display())?;
     writeln!(out, "{}", engines_line(&app.jobs.snapshot()))?;
-    writeln!(out, "{key_line}")?;
+    for line in access_lines.iter().flatten() {
+        writeln!(out, "{line}")?;
+    }
     out.flush()?;
     Ok(())
 }

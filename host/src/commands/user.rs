@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use pinhole::accounts::{Accounts, SignUp, random_password};
 use pinhole::app;
 use pinhole::config::Config;
-use pinhole::store::{Store, UserProfile};
+use pinhole::store::{OpenSession, SessionClient, Store, User, UserFilter, UserProfile};
 use pinhole_ground::text::plain;
 use serde_json::{Value, json};
 
@@ -29,6 +29,19 @@ pub(crate) enum UserCommand {
     },
     /// Add an account and print its password once
     Add(AddUser),
+    /// List a user's open sessions: id, creation, last use, expiry (seconds since 1970, or -), IP address and client
+    Sessions {
+        /// Email or id of the user
+        user: String,
+    },
+    /// End a user's sessions
+    EndSessions {
+        /// Email or id of the user
+        user: String,
+        /// End only the session with this id
+        #[arg(long)]
+        id: Option<String>,
+    },
     /// Replace a user's password, print the new one once, and revoke the sessions and API keys of the user
     ResetPassword {
         /// Email or id of the user
@@ -55,6 +68,20 @@ pub(crate) async fn run(config: &Config, command: UserCommand) -> Result<u8> {
     match command {
         UserCommand::List { json } => list(&store, json).await,
         UserCommand::Add(new) => add(&accounts, new).await,
+        UserCommand::Sessions { user } => {
+            let Some(profile) = find(&accounts, &user).await? else {
+                return Ok(WRONG_USE);
+            };
+            let sessions = store.sessions(&profile.user.id).await?;
+            sessions.iter().for_each(print_session);
+            Ok(0)
+        }
+        UserCommand::EndSessions { user, id } => {
+            let Some(profile) = find(&accounts, &user).await? else {
+                return Ok(WRONG_USE);
+            };
+            end_sessions(&store, &profile, id.as_deref()).await
+        }
         UserCommand::ResetPassword { user } => {
             let Some(profile) = find(&accounts, &user).await? else {
                 return Ok(WRONG_USE);
@@ -75,7 +102,9 @@ pub(crate) async fn run(config: &Config, command: UserCommand) -> Result<u8> {
 async fn list(store: &Store, as_json: bool) -> Result<u8> {
     let (mut offset, mut all) = (0, Vec::new());
     loop {
-        let (users, _) = store.users(PAGE_USERS, offset).await?;
+        let (users, _) = store
+            .users(&UserFilter::default(), PAGE_USERS, offset)
+            .await?;
         if users.is_empty() {
             break;
         }
@@ -83,7 +112,9 @@ async fn list(store: &Store, as_json: bool) -> Result<u8> {
         if as_json {
             all.extend(users.iter().map(to_json));
         } else {
-            users.iter().for_each(print_user);
+            for profile in &users {
+                print_user(&profile.user, &profile.email);
+            }
         }
     }
     if as_json {
@@ -97,9 +128,12 @@ fn to_json(profile: &UserProfile) -> Value {
         user,
         email,
         created_at,
+        last_active_at,
+        image_count,
     } = profile;
     json!({
         "id": user.id, "role": user.role, "email": email, "name": user.name, "created_at": created_at,
+        "last_active_at": last_active_at, "image_count": image_count,
     })
 }
 
@@ -115,11 +149,7 @@ async fn add(accounts: &Accounts, new: AddUser) -> Result<u8> {
         .add(sign_up, role)
         .await
         .context("cannot add the account")?;
-    print_user(&UserProfile {
-        user: account.user,
-        email: account.email,
-        created_at: 0,
-    });
+    print_user(&account.user, &account.email);
     println!("password (shown once): {password}");
     Ok(0)
 }
@@ -133,8 +163,35 @@ pub(super) async fn find(accounts: &Accounts, name: &str) -> Result<Option<UserP
     Ok(profile)
 }
 
-fn print_user(profile: &UserProfile) {
-    let UserProfile { user, email, .. } = profile;
+async fn end_sessions(store: &Store, profile: &UserProfile, id: Option<&str>) -> Result<u8> {
+    let user_id = &profile.user.id;
+    let ended = match id {
+        Some(id) => u64::from(store.end_session(user_id, id).await?),
+        None => store.end_sessions(user_id, None).await?,
+    };
+    if let (0, Some(id)) = (ended, id) {
+        eprintln!("pinhole: unknown session {id}: list the sessions with `pinhole user sessions`");
+        return Ok(WRONG_USE);
+    }
+    println!("ended {ended} session(s)");
+    Ok(0)
+}
+
+fn print_session(session: &OpenSession) {
+    let time = |time: Option<i64>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
+    let SessionClient { user_agent, ip } = &session.client;
+    println!(
+        "{}\t{}\t{}\t{}\t{}\t{}",
+        session.id,
+        session.created_at,
+        time(session.last_used_at),
+        time(session.expires_at),
+        if ip.is_empty() { "-" } else { ip },
+        plain(user_agent, MAX_NAME_BYTES)
+    );
+}
+
+fn print_user(user: &User, email: &str) {
     let email = if email.is_empty() { "-" } else { email };
     let name = plain(&user.name, MAX_NAME_BYTES);
     println!("{}\t{}\t{email}\t{name}", user.id, user.role);

@@ -58,7 +58,12 @@ impl ImageMetadata {
             engine: completed.engine.clone(),
             engine_version: provenance.engine_version.clone(),
             digest: completed.digest.clone(),
-            operation: if provenance.is_edit { "edit" } else { "generate" }.to_owned(),
+            operation: if provenance.is_edit {
+                "edit"
+            } else {
+                "generate"
+            }
+            .to_owned(),
             request: provenance.request.clone(),
             details: completed.details.clone(),
             revised_prompt: completed.revised_prompt.clone(),

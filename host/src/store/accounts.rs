@@ -5,6 +5,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use pinhole_ground::guard::Guard;
 
+use super::api_keys::delete_keys;
 use super::users::user_from_row;
 use super::{Store, User, now};
 
@@ -156,16 +157,18 @@ pub(super) async fn replace_password(
         .bind(password)
         .execute(&mut *connection)
         .await?;
+    // They are of an earlier epoch, or end with their key.
+    sqlx::query("DELETE FROM sessions WHERE user_id = $1")
+        .bind(user_id)
+        .execute(&mut *connection)
+        .await?;
     if Guard::RevokedKeys.applies(true) {
-        sqlx::query("DELETE FROM api_keys WHERE user_id = $1")
-            .bind(user_id)
-            .execute(&mut *connection)
-            .await?;
+        delete_keys(connection, user_id).await?;
     }
     Ok(())
 }
 
-fn account_from_row(row: &SqliteRow) -> sqlx::Result<Account> {
+pub(super) fn account_from_row(row: &SqliteRow) -> sqlx::Result<Account> {
     Ok(Account {
         user: user_from_row(row)?,
         email: row.try_get("email")?,

@@ -4,23 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::api_keys::hash_key;
-use super::{Store, now};
+use super::api_keys::{KEY_ID_LETTERS, hash_key};
+use super::{Session, SessionOrigin, Store, now};
 
 /// Identifies an API key or a session without containing its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CredentialId {
     /// The hash of an API key.
     ApiKey(String),
-    /// The claims of a session's token.
-    Session {
-        id: String,
-        user_id: String,
-        /// The account's epoch when the session began.
-        epoch: i64,
-        /// Seconds since 1970. `None` if the session does not expire.
-        expires_at: Option<i64>,
-    },
+    Session(Session),
 }
 
 impl CredentialId {
@@ -34,6 +26,8 @@ impl CredentialId {
 #[derive(Default)]
 struct ValidityRows {
     keys: HashSet<String>,
+    /// The ids of the keys of each user.
+    key_ids: HashSet<(String, String)>,
     /// The epoch of each user's account.
     epochs: HashMap<String, i64>,
     revoked_sessions: HashSet<String>,
@@ -43,13 +37,13 @@ impl Store {
     /// The credentials that are no longer valid: revoked, replaced, expired, or of a user who was
     /// removed or has lost the right to use the server.
     ///
-    /// Runs one statement with two parameters for each credential.
+    /// Runs one statement with at most three parameters for each credential.
     pub async fn invalid_credentials(
         &self,
         credentials: &[CredentialId],
     ) -> sqlx::Result<Vec<CredentialId>> {
-        let rows = self.validity_rows(credentials).await?;
         let now = now();
+        let rows = self.validity_rows(credentials, now).await?;
         Ok(credentials
             .iter()
             .filter(|credential| !rows.contain(credential, now))
@@ -57,32 +51,39 @@ impl Store {
             .collect())
     }
 
-    async fn validity_rows(&self, credentials: &[CredentialId]) -> sqlx::Result<ValidityRows> {
+    async fn validity_rows(
+        &self,
+        credentials: &[CredentialId],
+        now: i64,
+    ) -> sqlx::Result<ValidityRows> {
         let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT 'key' AS kind, hash AS id, 0 AS epoch FROM api_keys
+            "SELECT 'key' AS kind, hash AS id, user_id, 0 AS epoch FROM api_keys
              JOIN users ON users.id = api_keys.user_id
-             WHERE role IN ('user', 'admin') AND hash IN (''",
+             WHERE role IN ('user', 'admin') AND (expires_at IS NULL OR expires_at > ",
         );
+        query.push_bind(now).push(") AND (hash IN (''");
         for credential in credentials {
             if let CredentialId::ApiKey(hash) = credential {
                 query.push(", ").push_bind(hash);
             }
         }
+        query.push(") OR user_id IN (''");
+        for session in sessions(credentials) {
+            if matches!(session.origin, SessionOrigin::Key { .. }) {
+                query.push(", ").push_bind(&session.user_id);
+            }
+        }
         query.push(
-            ") UNION ALL SELECT 'account', users.id, epoch FROM users
+            ")) UNION ALL SELECT 'account', users.id, '', epoch FROM users
              JOIN accounts ON accounts.user_id = users.id
              WHERE role IN ('user', 'admin') AND users.id IN (''",
         );
-        for credential in credentials {
-            if let CredentialId::Session { user_id, .. } = credential {
-                query.push(", ").push_bind(user_id);
-            }
+        for session in sessions(credentials) {
+            query.push(", ").push_bind(&session.user_id);
         }
-        query.push(") UNION ALL SELECT 'ended', id, 0 FROM ended_sessions WHERE id IN (''");
-        for credential in credentials {
-            if let CredentialId::Session { id, .. } = credential {
-                query.push(", ").push_bind(id);
-            }
+        query.push(") UNION ALL SELECT 'ended', id, '', 0 FROM ended_sessions WHERE id IN (''");
+        for session in sessions(credentials) {
+            query.push(", ").push_bind(&session.id);
         }
         query.push(")");
 
@@ -90,7 +91,7 @@ impl Store {
         for row in query.build().fetch_all(&self.pool).await? {
             let id: String = row.try_get("id")?;
             match row.try_get("kind")? {
-                "key" => drop(rows.keys.insert(id)),
+                "key" => rows.add_key(row.try_get("user_id")?, id),
                 "account" => drop(rows.epochs.insert(id, row.try_get("epoch")?)),
                 _ => drop(rows.revoked_sessions.insert(id)),
             }
@@ -99,21 +100,37 @@ impl Store {
     }
 }
 
+fn sessions(credentials: &[CredentialId]) -> impl Iterator<Item = &Session> {
+    credentials
+        .iter()
+        .filter_map(|credential| match credential {
+            CredentialId::Session(session) => Some(session),
+            CredentialId::ApiKey(_) => None,
+        })
+}
+
 impl ValidityRows {
+    fn add_key(&mut self, user_id: String, hash: String) {
+        let id = hash.chars().take(KEY_ID_LETTERS as usize).collect();
+        self.key_ids.insert((user_id, id));
+        self.keys.insert(hash);
+    }
+
     /// True if the credential is valid at this time.
     fn contain(&self, credential: &CredentialId, now: i64) -> bool {
-        match credential {
-            CredentialId::ApiKey(hash) => self.keys.contains(hash),
-            CredentialId::Session {
-                id,
-                user_id,
-                epoch,
-                expires_at,
-            } => {
-                expires_at.is_none_or(|at| at > now)
-                    && self.epochs.get(user_id) == Some(epoch)
-                    && !self.revoked_sessions.contains(id)
+        let session = match credential {
+            CredentialId::ApiKey(hash) => return self.keys.contains(hash),
+            CredentialId::Session(session) => session,
+        };
+        let has_origin = match &session.origin {
+            SessionOrigin::Password { epoch } => self.epochs.get(&session.user_id) == Some(epoch),
+            SessionOrigin::Key { id } => {
+                let key = (session.user_id.clone(), id.clone());
+                self.key_ids.contains(&key)
             }
-        }
+        };
+        has_origin
+            && session.expires_at.is_none_or(|at| at > now)
+            && !self.revoked_sessions.contains(&session.id)
     }
 }

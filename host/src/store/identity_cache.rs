@@ -20,7 +20,7 @@ use pinhole_ground::data_dir;
 use sqlx::sqlite::SqliteConnection;
 use tokio::time::Instant;
 
-use super::{CredentialId, User};
+use super::{CredentialId, User, now};
 
 /// The tables that decide who a request's user is, and what the user may do.
 const IDENTITY_TABLES: [&str; 6] = [
@@ -44,8 +44,25 @@ pub(super) struct IdentityCache {
     file: File,
     /// Counts changes by this process, in case the file cannot be written.
     own_changes: AtomicU64,
-    users: Mutex<Entries<CredentialId, User>>,
+    users: Mutex<Entries<CredentialId, CachedUser>>,
     groups: Mutex<Entries<String, UserGroups>>,
+}
+
+/// The user of a credential.
+#[derive(Clone, Debug)]
+pub(super) struct CachedUser {
+    pub(super) user: User,
+    /// When the credential expires, in seconds since 1970.
+    pub(super) expires_at: Option<i64>,
+}
+
+impl CachedUser {
+    pub(super) fn without_expiry(user: User) -> Self {
+        Self {
+            user,
+            expires_at: None,
+        }
+    }
 }
 
 /// The groups of a user.
@@ -116,18 +133,21 @@ impl IdentityCache {
     pub(super) async fn user(
         &self,
         credential: CredentialId,
-        read: impl AsyncFnOnce() -> sqlx::Result<Option<User>>,
+        read: impl AsyncFnOnce() -> sqlx::Result<Option<CachedUser>>,
     ) -> sqlx::Result<Option<User>> {
         let version = self.version();
-        if let Some(user) = lock(&self.users).get(version, &credential) {
-            return Ok(Some(user));
+        let cached = lock(&self.users).get(version, &credential);
+        if let Some(CachedUser { user, expires_at }) = cached {
+            let is_valid = expires_at.is_none_or(|at| at > now());
+            return Ok(is_valid.then_some(user));
         }
         // Unknown credentials leave no entry, so that they remove no others.
-        let user = read().await?;
-        if let Some(user) = &user {
-            lock(&self.users).insert(version, credential, user.clone());
-        }
-        Ok(user)
+        let Some(cached) = read().await? else {
+            return Ok(None);
+        };
+        let user = cached.user.clone();
+        lock(&self.users).insert(version, credential, cached);
+        Ok(Some(user))
     }
 
     /// The groups of a user, read with `read` unless an entry is valid.
@@ -259,7 +279,7 @@ mod tests {
             let credential = CredentialId::ApiKey("hash".to_owned());
             let read = async || {
                 reads.set(reads.get() + 1);
-                Ok(user)
+                Ok(user.map(CachedUser::without_expiry))
             };
             cache.user(credential, read).await.unwrap()
         };

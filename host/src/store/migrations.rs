@@ -6,9 +6,11 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-/// The version, the description and the SQL of each migration. sqlx stores them in the database, so they
-/// never change.
-const MIGRATIONS: [(i64, &str, &str); 11] = [
+/// A migration: its version, description and SQL. sqlx stores all three in the database, so they never change.
+type Listed = (i64, &'static str, &'static str);
+
+/// The migrations in the order of their versions.
+const MIGRATIONS: [Listed; 12] = [
     (
         1,
         "people and files",
@@ -44,23 +46,32 @@ const MIGRATIONS: [(i64, &str, &str); 11] = [
     ),
     (10, "jobs", include_str!("migrations/0010_jobs.sql")),
     (11, "gallery", include_str!("migrations/0011_gallery.sql")),
+    (
+        12,
+        "keys and sessions",
+        include_str!("migrations/0012_keys_and_sessions.sql"),
+    ),
 ];
 
 pub(super) fn migrator() -> Migrator {
-    first_migrations(MIGRATIONS.len())
+    migrations_to(i64::MAX)
 }
 
-fn first_migrations(count: usize) -> Migrator {
-    let listed = MIGRATIONS.into_iter().take(count);
-    let migrations = listed.map(|(version, description, sql)| {
-        Migration::new(
-            version,
-            description.into(),
-            MigrationType::Simple,
-            sql.into_sql_str(),
-            false,
-        )
-    });
+/// The migrations up to this version.
+fn migrations_to(last: i64) -> Migrator {
+    let listed = MIGRATIONS.into_iter();
+    let migrations =
+        listed
+            .filter(|(version, _, _)| *version <= last)
+            .map(|(version, description, sql)| {
+                Migration::new(
+                    version,
+                    description.into(),
+                    MigrationType::Simple,
+                    sql.into_sql_str(),
+                    false,
+                )
+            });
     Migrator::with_migrations(migrations.collect())
 }
 
@@ -88,6 +99,8 @@ mod tests {
         };
         let listed: Vec<String> = migrator().iter().map(name).collect();
         assert_eq!(listed, files);
+        let versions: Vec<i64> = MIGRATIONS.iter().map(|(version, _, _)| *version).collect();
+        assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
     }
 
     #[tokio::test]
@@ -95,7 +108,7 @@ mod tests {
         let options = SqliteConnectOptions::new().in_memory(true);
         let pool = SqlitePoolOptions::new().max_connections(1);
         let pool = pool.connect_with(options).await.unwrap();
-        first_migrations(5).run(&pool).await.unwrap();
+        migrations_to(5).run(&pool).await.unwrap();
         for statement in [
             "INSERT INTO users VALUES ('ada', 'Ada', 'user', 0), ('bob', 'Bob', 'user', 0)",
             "INSERT INTO files VALUES ('f', 'bob', 'x', 'image/png', 30, '{}', 0, '')",
@@ -136,7 +149,7 @@ mod tests {
         let options = SqliteConnectOptions::new().in_memory(true);
         let pool = SqlitePoolOptions::new().max_connections(1);
         let pool = pool.connect_with(options).await.unwrap();
-        first_migrations(9).run(&pool).await.unwrap();
+        migrations_to(9).run(&pool).await.unwrap();
         for statement in [
             "INSERT INTO users VALUES ('ada', 'Ada', 'user', 0)",
             r#"INSERT INTO files VALUES

@@ -1,7 +1,7 @@
 //! Users: their names and roles.
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::Store;
 use super::accounts::replace_password;
@@ -24,7 +24,30 @@ pub struct UserProfile {
     pub email: String,
     /// Seconds since 1970.
     pub created_at: i64,
+    /// Seconds since 1970. `None` if the user has never sent a request.
+    pub last_active_at: Option<i64>,
+    pub image_count: i64,
 }
+
+/// Which users a list has.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// A part of the name or of the email, in any case of ASCII letters.
+    pub text: Option<String>,
+    pub role: Option<String>,
+}
+
+/// The columns of a profile.
+const PROFILE: &str = "SELECT users.id, name, role, created_at, COALESCE(email, '') AS email,
+         user_uses.last_used_at AS last_active_at,
+         (SELECT COUNT(*) FROM files WHERE files.user_id = users.id) AS image_count
+     FROM users
+     LEFT JOIN accounts ON accounts.user_id = users.id
+     LEFT JOIN user_uses ON user_uses.user_id = users.id";
+/// The users of a filter, whose parameters are the first two.
+const FILTER: &str = "($1 IS NULL OR LOWER(name) LIKE $1 ESCAPE '\\'
+         OR LOWER(COALESCE(email, '')) LIKE $1 ESCAPE '\\')
+     AND ($2 IS NULL OR role = $2)";
 
 impl Store {
     /// The ids of administrators, the oldest first.
@@ -37,18 +60,30 @@ impl Store {
         .await
     }
 
-    /// A page of all users in the order of their creation, and the number of all users.
-    pub async fn users(&self, limit: u32, offset: u64) -> sqlx::Result<(Vec<UserProfile>, i64)> {
-        let rows = sqlx::query(
-            "SELECT users.id, name, role, created_at, COALESCE(email, '') AS email FROM users
-             LEFT JOIN accounts ON accounts.user_id = users.id
-             ORDER BY created_at, users.id LIMIT $1 OFFSET $2",
-        )
-        .bind(i64::from(limit))
-        .bind(i64::try_from(offset).unwrap_or(i64::MAX))
-        .fetch_all(&self.pool)
-        .await?;
-        let total = sqlx::query_scalar("SELECT COUNT(*) FROM users")
+    /// A page of the users in the order of their creation, and the number of all that the filter has.
+    pub async fn users(
+        &self,
+        filter: &UserFilter,
+        limit: u32,
+        offset: u64,
+    ) -> sqlx::Result<(Vec<UserProfile>, i64)> {
+        let pattern = filter.text.as_deref().map(like_pattern);
+        let page =
+            format!("{PROFILE} WHERE {FILTER} ORDER BY created_at, users.id LIMIT $3 OFFSET $4");
+        let rows = sqlx::query(AssertSqlSafe(page))
+            .bind(&pattern)
+            .bind(&filter.role)
+            .bind(i64::from(limit))
+            .bind(i64::try_from(offset).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await?;
+        let count = format!(
+            "SELECT COUNT(*) FROM users LEFT JOIN accounts ON accounts.user_id = users.id
+             WHERE {FILTER}"
+        );
+        let total = sqlx::query_scalar(AssertSqlSafe(count))
+            .bind(&pattern)
+            .bind(&filter.role)
             .fetch_one(&self.pool)
             .await?;
         let users = rows
@@ -60,13 +95,11 @@ impl Store {
 
     /// One user.
     pub async fn user(&self, id: &str) -> sqlx::Result<Option<UserProfile>> {
-        let row = sqlx::query(
-            "SELECT users.id, name, role, created_at, COALESCE(email, '') AS email FROM users
-             LEFT JOIN accounts ON accounts.user_id = users.id WHERE users.id = $1",
-        )
-        .bind(id)
-        .fetch_optional(&self.pool)
-        .await?;
+        let profile = format!("{PROFILE} WHERE users.id = $1");
+        let row = sqlx::query(AssertSqlSafe(profile))
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
         row.as_ref().map(profile_from_row).transpose()
     }
 
@@ -118,6 +151,7 @@ impl Store {
         for statement in [
             "DELETE FROM accounts WHERE user_id = $1",
             "DELETE FROM api_keys WHERE user_id = $1",
+            "DELETE FROM sessions WHERE user_id = $1",
             "DELETE FROM group_members WHERE user_id = $1",
         ] {
             sqlx::query(statement)
@@ -162,5 +196,20 @@ fn profile_from_row(row: &SqliteRow) -> sqlx::Result<UserProfile> {
         user: user_from_row(row)?,
         email: row.try_get("email")?,
         created_at: row.try_get("created_at")?,
+        last_active_at: row.try_get("last_active_at")?,
+        image_count: row.try_get("image_count")?,
     })
+}
+
+/// Matches texts that contain this one, in lower case.
+fn like_pattern(text: &str) -> String {
+    let mut pattern = "%".to_owned();
+    for letter in text.to_ascii_lowercase().chars() {
+        if matches!(letter, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('%');
+    pattern
 }

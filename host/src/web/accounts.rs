@@ -2,7 +2,11 @@
 
 mod api_key;
 mod groups;
+mod keys;
+mod open_sessions;
 mod sessions;
+mod setup;
+mod sign_in_attempt;
 mod users;
 
 use std::sync::Arc;
@@ -43,6 +47,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sessions::sign_up))
         .routes(routes!(sessions::sign_in))
         .routes(routes!(sessions::sign_out))
+        .routes(routes!(setup::describe, setup::set_up))
         .routes(routes!(add_user))
         .routes(routes!(change_password))
         .routes(routes!(
@@ -50,6 +55,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
             api_key::replace,
             api_key::delete
         ))
+        .merge(keys::routes())
+        .merge(open_sessions::routes())
         .merge(users::routes())
         .merge(groups::routes())
         .layer(Extension(ACCOUNT_JSON))
@@ -198,7 +205,12 @@ async fn change_password(
         .change_password(&user, password, new_password)
         .await
         .inspect_err(|error| {
-            sessions::record_refusal(&app, Actor::User(&user.id), "a password change", error);
+            sign_in_attempt::record_refusal(
+                &app,
+                Actor::User(&user.id),
+                "a password change",
+                error,
+            );
         })?;
     Ok(Json(true))
 }

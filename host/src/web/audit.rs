@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use pinhole_ground::audit::{Entry, RefusalKind};
+use pinhole_ground::audit::{AuditCursor, AuditFilter, Entry, InvalidCursor, RefusalKind};
 use pinhole_ground::text::plain;
 
 use super::auth::Administrator;
@@ -20,6 +21,8 @@ use crate::app::App;
 /// Entries in one response.
 const MAX_ENTRIES: usize = 1000;
 const DEFAULT_ENTRIES: usize = 100;
+/// The last time of a filter: the end of the year 9999, in seconds since 1970.
+const MAX_TIME_SECS: u64 = 253_402_300_799;
 /// Length of a kind that an error repeats, in bytes.
 const MAX_KIND_BYTES: usize = 100;
 
@@ -32,6 +35,47 @@ struct AuditQuery {
     /// `admission`, `grant`, `address`, `request`, `answer`, `secret`, `limit`, `crash`, `picture`
     /// or `access`. Default: all.
     kind: Option<String>,
+    /// The engine, or a component's file name. Default: all.
+    engine: Option<String>,
+    /// The id of a user, or the IP address of a client. Default: all.
+    user: Option<String>,
+    /// Entries of this time and later, in seconds since 1970.
+    since: Option<u64>,
+    /// Entries before this time, in seconds since 1970.
+    before: Option<u64>,
+    /// `next` of the response before.
+    cursor: Option<String>,
+}
+
+impl AuditQuery {
+    fn filter(&self) -> Result<AuditFilter, ApiError> {
+        Ok(AuditFilter {
+            kind: self.kind.as_deref().map(parse_kind).transpose()?,
+            engine: self.engine.clone(),
+            user: self.user.clone(),
+            since: parse_time("since", self.since)?,
+            before: parse_time("before", self.before)?,
+        })
+    }
+
+    fn cursor(&self) -> Result<Option<AuditCursor>, ApiError> {
+        let cursor = self.cursor.as_deref().map(str::parse).transpose();
+        cursor.map_err(|InvalidCursor| {
+            let detail = "cursor is invalid: send `next` of the response before, or omit it";
+            ApiError::invalid("cursor", detail)
+        })
+    }
+}
+
+/// A time that a filter compares with.
+fn parse_time(name: &str, secs: Option<u64>) -> Result<Option<SystemTime>, ApiError> {
+    let Some(secs) = secs else { return Ok(None) };
+    if secs > MAX_TIME_SECS {
+        let detail =
+            format!("{name} must be a time in seconds since 1970, at most {MAX_TIME_SECS}");
+        return Err(ApiError::invalid(name, detail));
+    }
+    Ok(Some(SystemTime::UNIX_EPOCH + Duration::from_secs(secs)))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -44,8 +88,11 @@ struct Refusals {
     dropped: u64,
     /// Number of these by the guard that refused, if a single one did.
     guards: BTreeMap<&'static str, u64>,
-    /// The newest entries of the audit log, newest first.
+    /// Entries of the audit log, newest first. A page may have fewer than `limit`, or none, and a next one.
     lines: Vec<Refusal>,
+    /// For the parameter `cursor` of the next request; `null` at the oldest entry.
+    #[schema(required = true)]
+    next: Option<String>,
 }
 
 /// Entry of the audit log.
@@ -105,19 +152,22 @@ async fn list(
         let detail = format!("limit must be a number from 1 to {MAX_ENTRIES}");
         return Err(ApiError::invalid("limit", detail));
     }
-    let kind = query.kind.as_deref().map(parse_kind).transpose()?;
+    let (filter, cursor) = (query.filter()?, query.cursor()?);
+    let kind = filter.kind;
     let (counted, dropped) = (app.audit.count(kind), app.audit.dropped(kind));
     let guards = app.audit.guard_counts(kind);
     let guards = guards.map(|(guard, count)| (guard.name(), count)).collect();
-    let entries = tokio::task::spawn_blocking(move || app.audit.newest(kind, limit))
+    let search = move || app.audit.search(&filter, cursor, limit);
+    let page = tokio::task::spawn_blocking(search)
         .await
         .map_err(anyhow::Error::new)??;
-    let lines = entries.into_iter().map(Refusal::from).collect();
+    let lines = page.entries.into_iter().map(Refusal::from).collect();
     Ok(Json(Refusals {
         counted,
         dropped,
         guards,
         lines,
+        next: page.next.map(|cursor| cursor.to_string()),
     }))
 }
 

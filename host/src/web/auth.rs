@@ -30,6 +30,9 @@ pub(super) struct Caller(pub(super) Identity);
 /// A signed-in user whose role is `user` or `admin`.
 pub(super) struct User(pub(super) store::User);
 
+/// A [`User`] and the session of the request, if it has one.
+pub(super) struct UserIdentity(pub(super) Identity);
+
 /// A signed-in user whose role is `admin`.
 pub(super) struct Administrator(pub(super) store::User);
 
@@ -88,6 +91,22 @@ impl FromRequestParts<Arc<App>> for User {
         let user = user.map_err(|error| error.rejection(&parts.uri))?;
         count_memory_for(app, parts, &user);
         Ok(Self(user))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for UserIdentity {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
+        let identity = async {
+            let identity = identify(app, parts).await?;
+            require_role(&identity.user, USER_ROLES)?;
+            Ok(identity)
+        };
+        let identity = identity.await;
+        let identity = identity.map_err(|error: ApiError| error.rejection(&parts.uri))?;
+        count_memory_for(app, parts, &identity.user);
+        Ok(Self(identity))
     }
 }
 

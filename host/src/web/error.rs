@@ -349,12 +349,16 @@ impl From<accounts::Error> for ApiError {
     fn from(error: accounts::Error) -> Self {
         let status = match &error {
             accounts::Error::Internal(ours) => return Self::internal(ours),
-            accounts::Error::SignUpDisabled => StatusCode::FORBIDDEN,
+            accounts::Error::SignUpDisabled | accounts::Error::WrongSetupCode => {
+                StatusCode::FORBIDDEN
+            }
+            accounts::Error::SetupDone => StatusCode::CONFLICT,
             accounts::Error::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
             accounts::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
             accounts::Error::Invalid { .. }
             | accounts::Error::EmailTaken
-            | accounts::Error::InvalidCredentials => StatusCode::BAD_REQUEST,
+            | accounts::Error::InvalidCredentials
+            | accounts::Error::UnknownKey => StatusCode::BAD_REQUEST,
         };
         let mut api = Self::new(status, error.to_string());
         match error {

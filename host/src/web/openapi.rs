@@ -117,7 +117,7 @@ fn page_headers(media_type: &'static str) -> [(http::HeaderName, &'static str); 
 
 /// Adds what all routes have in common: aliases, the statuses of [`common_errors`] and the error
 /// format.
-fn complete(document: &Document) -> Value {
+pub(super) fn complete(document: &Document) -> Value {
     let mut document = serde_json::to_value(document).unwrap_or_default();
     drop_integer_formats(&mut document);
     let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else {

@@ -4,6 +4,7 @@ mod audit_log;
 mod control_socket;
 mod credentials;
 mod data_directory;
+mod setup;
 mod small_server;
 
 use pinhole_ground::guard::Guard;
@@ -85,5 +86,23 @@ pub(crate) const CASES: &[AttackCase] = &[
         "another user of the machine cannot use the control socket, also if its permissions were changed",
         &[Guard::ControlPeer],
         control_socket::other_user
+    ),
+    accounts!(
+        "T55-guessed-code",
+        "a client that guesses setup codes sets no password, and is limited",
+        &[Guard::SetupCode],
+        setup::guessed_code
+    ),
+    accounts!(
+        "T55-later-setup",
+        "the setup code is of no use once an administrator has a password",
+        &[],
+        setup::later_setup
+    ),
+    accounts!(
+        "T56-other-credentials",
+        "a user neither sees nor ends keys and sessions of another user",
+        &[],
+        credentials::of_another_user
     ),
 ];

@@ -304,6 +304,14 @@ pub const ATTACKS: &[Attack] = &[
         "T54",
         "another user of the machine changes engines through the control socket",
     ),
+    attack(
+        "T55",
+        "a client sets the password of the first administrator",
+    ),
+    attack(
+        "T56",
+        "a user ends another user's sessions, or revokes their keys",
+    ),
 ];
 
 const fn class(letter: &'static str, heading: &'static str) -> AttackClass {

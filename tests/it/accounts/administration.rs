@@ -174,3 +174,60 @@ async fn invalid_account_change_changes_nothing() {
         200
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_found_by_text_and_role_with_their_activity() {
+    let server = server(&[]).await;
+    let (ada, token) = create_user(&server, "Ada", "user").await;
+    create_user(&server, "bob_100%", "pending").await;
+    let names = async |query: &str| {
+        let path = format!("/api/v1/users/?{query}");
+        let (status, list) = get(&server, &path, &server.key).await;
+        assert_eq!(status, 200, "{query}: {list}");
+        let users = list["users"].as_array().unwrap();
+        assert_eq!(list["total"], users.len(), "{query}");
+        let names = users.iter().map(|user| user["name"].as_str().unwrap());
+        let mut names: Vec<_> = names.map(str::to_owned).collect();
+        names.sort_unstable();
+        names.join(" ")
+    };
+    for (query, expected) in [
+        ("", "Ada Administrator bob_100%"),
+        ("query=", "Ada Administrator bob_100%"),
+        ("query=ADA", "Ada"),
+        ("query=a", "Ada Administrator bob_100%"),
+        ("query=ada%40example", "Ada"),
+        ("query=example.com", "Ada bob_100%"),
+        ("query=_100%25", "bob_100%"),
+        ("query=%25", "bob_100%"),
+        ("query=_", "bob_100%"),
+        ("query=%5C", ""),
+        ("query=%27", ""),
+        ("role=pending", "bob_100%"),
+        ("role=admin", "Administrator"),
+        ("role=user&query=bob", ""),
+    ] {
+        assert_eq!(names(query).await, expected, "{query}");
+    }
+    for query in ["role=root".to_owned(), format!("query={}", "x".repeat(201))] {
+        let path = format!("/api/v1/users/?{query}");
+        assert_eq!(get(&server, &path, &server.key).await.0, 400, "{query}");
+    }
+
+    let path = format!("/api/v1/users/{ada}");
+    let (_, before) = get(&server, &path, &server.key).await;
+    assert_eq!(before["image_count"], 0);
+    assert_eq!(
+        post(&server, "/v1/images/generations", &token, image_request())
+            .await
+            .0,
+        200
+    );
+    let (_, list) = get(&server, "/api/v1/users/?query=ada%40", &server.key).await;
+    let user = &list["users"][0];
+    assert_eq!(user["image_count"], 1);
+    let age = user["last_active_at"].as_i64().unwrap() - user["created_at"].as_i64().unwrap();
+    assert!((0..600).contains(&age), "{user}");
+    let (_, others) = get(&server, "/api/v1/users/?query=bob", &server.key).await;
+    assert_eq!(others["users"][0]["last_active_at"], json!(null));
+}

@@ -87,6 +87,99 @@ async fn sign_up_operation_while_disabled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn setup_operations() {
+    let api = Api::start(&[]).await;
+    let path = "/api/v1/setup";
+    api.case("good", api.ask_without_key(Method::GET, path))
+        .await;
+    let setup = |code: &str| {
+        let body = json!({
+            "code": code, "name": "Ada", "email": "ada@example.com", "password": PASSWORD,
+        });
+        api.ask_without_key(Method::POST, path).json(&body)
+    };
+    api.case("wrong_code", setup("wrong")).await;
+    let code = api.server.app.accounts.setup_code().to_owned();
+    api.case("good", setup(&code)).await;
+    api.case("done", setup(&code)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_operations() {
+    let api = Api::start(&[]).await;
+    let (ada, token) = account(&api, "ada", "user").await;
+    let as_ada = |method: Method, path: &str| api.ask_as(&token, method, path);
+    let keys = "/api/v1/auths/keys";
+    let create = |body: Value| as_ada(Method::POST, keys).json(&body);
+    let laptop = json!({"name": "laptop", "expires_at": 4_000_000_000_i64});
+    let key = api.case("good", create(laptop)).await;
+    api.case("no_name", create(json!({"name": ""}))).await;
+    api.case("past", create(json!({"name": "a", "expires_at": 5})))
+        .await;
+    api.case("good", as_ada(Method::GET, keys)).await;
+    let of_user = format!("/api/v1/users/{ada}/keys");
+    api.case("good", api.ask(Method::GET, &of_user)).await;
+    let unknown_user = api.ask(Method::GET, "/api/v1/users/none/keys");
+    api.case("not_found", unknown_user).await;
+    let sign_in = || {
+        let body = json!({"key": key["key"]});
+        api.ask_without_key(Method::POST, "/api/v1/auths/signin")
+            .json(&body)
+    };
+    api.case("good_with_a_key", sign_in()).await;
+    let path = format!("{keys}/{}", text(&key, "id"));
+    api.case("good", as_ada(Method::DELETE, &path)).await;
+    api.case("not_found", as_ada(Method::DELETE, &path)).await;
+    api.case("unknown_key", sign_in()).await;
+    let (_, other) = (api.server)
+        .post_json("/api/v1/auths/keys", &json!({"name": "a"}))
+        .await;
+    let admin = api.server.get("/api/v1/auths/").send().await.unwrap();
+    let admin: Value = serde_json::from_slice(&admin.bytes().await.unwrap()).unwrap();
+    let of_administrator = format!(
+        "/api/v1/users/{}/keys/{}",
+        text(&admin, "id"),
+        text(&other, "id")
+    );
+    api.case("good", api.ask(Method::DELETE, &of_administrator))
+        .await;
+    api.case("not_found", api.ask(Method::DELETE, &of_administrator))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn session_operations() {
+    let api = Api::start(&[]).await;
+    let (ada, token) = account(&api, "ada", "user").await;
+    let as_ada = |method: Method, path: &str| api.ask_as(&token, method, path);
+    let sessions = "/api/v1/auths/sessions";
+    let list = api.case("good", as_ada(Method::GET, sessions)).await;
+    let of_user = format!("/api/v1/users/{ada}/sessions");
+    api.case("good", api.ask(Method::GET, &of_user)).await;
+    let unknown_user = api.ask(Method::GET, "/api/v1/users/none/sessions");
+    api.case("not_found", unknown_user).await;
+    let end_others = format!("{sessions}/end-others");
+    api.case("good", as_ada(Method::POST, &end_others)).await;
+    let missing = format!("{sessions}/none");
+    api.case("not_found", as_ada(Method::DELETE, &missing))
+        .await;
+    let id = text(&list[0], "id");
+    let path = format!("{sessions}/{id}");
+    api.case("good", as_ada(Method::DELETE, &path)).await;
+    let credentials = json!({"email": "ada@example.com", "password": PASSWORD});
+    api.server
+        .post_json("/api/v1/auths/signin", &credentials)
+        .await;
+    let open = api.server.get(&of_user).send().await.unwrap();
+    let open: Value = serde_json::from_slice(&open.bytes().await.unwrap()).unwrap();
+    let of_administrator = format!("{of_user}/{}", text(&open[0], "id"));
+    api.case("good", api.ask(Method::DELETE, &of_administrator))
+        .await;
+    api.case("not_found", api.ask(Method::DELETE, &of_administrator))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn user_operations() {
     let api = Api::start(&[]).await;
     // A list of users of the same second has no defined order, so this precedes the second user.
@@ -102,6 +195,11 @@ async fn user_operations() {
         json!({"name": "C", "email": "c@example.com", "password": PASSWORD, "role": "root"});
     api.case("unknown_role", api.ask(Method::POST, add).json(&other))
         .await;
+    api.case(
+        "unknown_role",
+        api.ask(Method::GET, "/api/v1/users/?role=root"),
+    )
+    .await;
     api.case("page_zero", api.ask(Method::GET, "/api/v1/users/?page=0"))
         .await;
     api.case(

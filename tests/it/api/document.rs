@@ -227,6 +227,35 @@ async fn operations_refuse_pending_users_and_non_administrators() {
     snapshots().bind(|| insta::assert_json_snapshot!("_as_no_administrator", user_messages));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_refuse_changes_by_pages_of_other_origins() {
+    let api = Api::start(&[]).await;
+    let cookie = format!("token={}", api.server.key);
+    let mut checked = 0;
+    for (method, path, operation) in operations(&api.document) {
+        let starts_session = path.ends_with("/signin") || path.ends_with("/signup");
+        let starts_session = starts_session || path == "/api/v1/setup";
+        if method.is_safe() || (is_open(operation) && !starts_session) {
+            continue;
+        }
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "https://evil.example"),
+        ] {
+            let request = api
+                .ask_without_key(method.clone(), &filled(path))
+                .header("cookie", &cookie)
+                .header(name, value)
+                .json(&json!({}));
+            let response = request.request.send().await.unwrap();
+            assert_eq!(response.status(), 403, "{method} {path} {name}: {value}");
+        }
+        checked += 1;
+    }
+    assert!(checked > 60, "{checked}");
+}
+
 /// Each operation has a case named `good`, and each case has an operation.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_operation_has_a_good_case() {

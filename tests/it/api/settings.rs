@@ -51,6 +51,13 @@ async fn settings_operations() {
         .await;
     api.case("unknown_kind", get("/api/v1/audit?kind=weather"))
         .await;
+    api.case(
+        "good_filtered",
+        get("/api/v1/audit?engine=none&user=none&since=5&before=4000000000"),
+    )
+    .await;
+    api.case("invalid_cursor", get("/api/v1/audit?cursor=x"))
+        .await;
     api.case("limit_no_number", get("/api/v1/audit?limit=x"))
         .await;
 

@@ -78,6 +78,49 @@ fn serve_prints_four_lines_and_the_key_only_to_a_file() {
 }
 
 #[test]
+fn setup_url_is_in_a_private_file_until_an_administrator_has_a_password() {
+    let program = Program::new(&["sketch"]);
+    let pages = program.path("pages");
+    fs::create_dir(&pages).unwrap();
+    fs::write(pages.join("index.html"), "<html></html>").unwrap();
+    let program = program.with("PINHOLE_UI_DIR", pages.to_str().unwrap());
+    let file = program.path("data").join("setup-url");
+    let server = program.serve();
+    let address = server.address();
+    let expected = format!(
+        "setup: open the URL in {} (only its owner can read it)",
+        file.display()
+    );
+    assert_eq!(server.lines[4], expected);
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let url = fs::read_to_string(&file).unwrap();
+    let (page, code) = url.trim_end().split_once('#').unwrap();
+    assert_eq!(page, format!("http://{address}/setup"));
+    assert_eq!(code.len(), 32);
+    let body = json!({"code": code, "name": "Ada", "email": "ada@example.com", "password": "correct horse"});
+    let (status, session) = http(address, "POST", "/api/v1/setup", "", &body.to_string());
+    assert_eq!(status, 200, "{session}");
+    server.signal("TERM");
+    server.end();
+    let log = fs::read_to_string(program.path("log")).unwrap();
+    assert!(!log.contains(code), "{log}");
+
+    let later = program.serve();
+    assert!(!later.lines.iter().any(|line| line.starts_with("setup")));
+    assert!(!file.exists());
+}
+
+#[test]
+fn openapi_document_is_printed_without_a_data_directory() {
+    let program = Program::new(&[]);
+    let printed = program.run(&["openapi"]).done().join("\n");
+    let document: Value = serde_json::from_str(&printed).unwrap();
+    assert!(document["paths"]["/api/v1/setup"]["post"].is_object());
+    assert!(!program.path("data").exists());
+}
+
+#[test]
 fn port_in_use_is_one_line() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -160,3 +160,71 @@ fn files_in_an_open_directory_are_restricted_with_one_warning() {
     assert!(log.contains(&expected), "{log}");
     assert!(log.contains("run `chmod go-w "), "{log}");
 }
+
+#[test]
+fn keys_and_sessions_are_listed_and_ended_while_the_server_runs() {
+    let program = Program::new(&[]);
+    let server = program.serve();
+    let added = program.run(&["user", "add", "ada@example.com"]).done();
+    let password = shown(&added, "password (shown once)").to_owned();
+    let create = |arguments: &[&str]| {
+        let all = [&["key", "create", "ada@example.com"], arguments].concat();
+        let lines = program.run(&all).done();
+        shown(&lines, "API key (shown once)").to_owned()
+    };
+    let laptop = create(&["--name", "laptop", "--expires", "30d"]);
+    let unnamed = create(&[]);
+    assert_eq!(
+        (status(&server, &laptop), status(&server, &unnamed)),
+        (200, 200)
+    );
+    let lines = program.run(&["key", "list", "ada@example.com"]).done();
+    let line = lines
+        .iter()
+        .find(|line| line.ends_with("\tlaptop"))
+        .unwrap();
+    let fields: Vec<_> = line.split('\t').collect();
+    let [id, created, _, expires, prefix, _] = fields[..] else {
+        panic!("{fields:?}")
+    };
+    let lifetime = expires.parse::<i64>().unwrap() - created.parse::<i64>().unwrap();
+    assert!((lifetime - 30 * 24 * 3600).abs() < 60, "{line}");
+    assert_eq!(prefix, &laptop[..7]);
+    let revoke = ["key", "revoke", "ada@example.com", "--id", id];
+    assert_eq!(program.run(&revoke).done(), ["revoked 1 API key(s)"]);
+    assert_eq!(
+        (status(&server, &laptop), status(&server, &unnamed)),
+        (401, 200)
+    );
+    for (option, value, code) in [("--expires", "soon", 2), ("--name", "a\nb", 2)] {
+        let arguments = ["key", "create", "ada@example.com", option, value];
+        let output = program.run(&arguments);
+        assert_eq!(output.code, Some(code), "{output:?}");
+    }
+
+    let body = json!({"email": "ada@example.com", "password": password}).to_string();
+    let (_, session) = http(server.address(), "POST", "/api/v1/auths/signin", "", &body);
+    let (_, session) = session.split_once("\r\n\r\n").unwrap();
+    let session: Value = serde_json::from_str(session).unwrap();
+    let token = session["token"].as_str().unwrap();
+    assert_eq!(status(&server, token), 200);
+    let sessions = program.run(&["user", "sessions", "ada@example.com"]).done();
+    let [line] = &sessions[..] else {
+        panic!("{sessions:?}")
+    };
+    assert!(line.contains("\t127.0.0.1\t"), "{line}");
+    let unknown = ["user", "end-sessions", "ada@example.com", "--id", "x"];
+    let refused = program.run(&unknown).failed(2);
+    assert!(
+        refused.contains("unknown session x: list the sessions"),
+        "{refused}"
+    );
+    let ended = program
+        .run(&["user", "end-sessions", "ada@example.com"])
+        .done();
+    assert_eq!(ended, ["ended 1 session(s)"]);
+    assert_eq!(
+        (status(&server, token), status(&server, &unnamed)),
+        (401, 200)
+    );
+}

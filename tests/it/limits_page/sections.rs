@@ -279,13 +279,25 @@ pub(super) const SECTIONS: &[Section] = &[
                 response: "429 with `Retry-After`",
             },
             Limit {
-                what: "sign-ins and sign-ups from one IP address, such as a reverse proxy's",
+                what: "sign-ins, sign-ups and setups from one IP address, such as a reverse proxy's",
                 value: Rate(
                     accounts::MAX_ATTEMPTS_PER_IP as u64,
                     accounts::ATTEMPT_WINDOW,
                 ),
                 setting: None,
                 response: "429 with `Retry-After`",
+            },
+            Limit {
+                what: "API keys of one user",
+                value: Count(store::MAX_KEYS as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "open sessions of one user",
+                value: Count(store::MAX_SESSIONS as u64),
+                setting: None,
+                response: "the session that was not used for the longest time ends",
             },
         ],
     },

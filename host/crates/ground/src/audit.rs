@@ -10,6 +10,7 @@ mod counters;
 mod file;
 mod flood;
 mod rotation;
+mod search;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -29,6 +30,7 @@ use flood::FloodControl;
 
 pub use actor::Actor;
 pub use rotation::AuditRetention;
+pub use search::{AuditCursor, AuditFilter, AuditPage, InvalidCursor};
 
 /// Length of a message in bytes; a longer one is cut.
 const MAX_MESSAGE_BYTES: usize = 1000;
@@ -212,9 +214,25 @@ impl AuditLog {
     ///
     /// Includes every refusal recorded before the call. Blocks while it reads.
     pub fn newest(&self, kind: Option<RefusalKind>, max: usize) -> Result<Vec<Entry>> {
+        let filter = AuditFilter {
+            kind,
+            ..AuditFilter::default()
+        };
+        Ok(self.search(&filter, None, max)?.entries)
+    }
+
+    /// Entries before the cursor, newest first, as far as the files reach; none without a file.
+    ///
+    /// Includes every refusal recorded before the call. Blocks while it reads.
+    pub fn search(
+        &self,
+        filter: &AuditFilter,
+        cursor: Option<AuditCursor>,
+        max: usize,
+    ) -> Result<AuditPage> {
         match &self.0.file {
-            Some(file) => file.newest(kind, max),
-            None => Ok(Vec::new()),
+            Some(file) => file.search(filter, cursor, max),
+            None => Ok(AuditPage::default()),
         }
     }
 }

@@ -165,12 +165,20 @@ pub fn is_writable_by_others(dir: &Dir) -> std::io::Result<bool> {
     Ok(dir.dir_metadata()?.mode() & OTHERS_WRITE != 0)
 }
 
-/// The database and its identity, the version of identities, the keys, the audit log, the ballast and the lock.
+/// The database and its identity, the version of identities, the keys, the URL of the setup, the audit log, the
+/// ballast and the lock.
 fn is_own_file(name: &str) -> bool {
     name.starts_with("pinhole.db")
         || name.ends_with("-key")
         || (name.starts_with("audit.") && name.ends_with(".jsonl"))
-        || ["ballast", "database-id", "identity-version", LOCK_FILE].contains(&name)
+        || [
+            "ballast",
+            "database-id",
+            "identity-version",
+            "setup-url",
+            LOCK_FILE,
+        ]
+        .contains(&name)
 }
 
 /// Creates an empty file, accessible to its owner only, if it is missing.

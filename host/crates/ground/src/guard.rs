@@ -216,6 +216,8 @@ guards! {
     // Accounts.
     /// Only the first account of a server becomes an administrator's by sign-up, also if it is deleted.
     FirstAccount = "first-account",
+    /// The first administrator's password is set only with the code that this process printed.
+    SetupCode = "setup-code",
     /// A new password revokes the API keys of its user.
     RevokedKeys = "revoked-keys",
     /// A secret that signs sessions has a minimum length.

@@ -28,7 +28,7 @@ const ADDRESS: &str = "127.0.0.1:0";
 /// How long turns and responses may take after the signal to stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Variables of a server that have no meaning here, or another value.
-const OWN_VARIABLES: [&str; 12] = [
+const OWN_VARIABLES: [&str; 14] = [
     "ENABLE_IMAGE_EDIT",
     "ENABLE_IMAGE_GENERATION",
     "IMAGE_EDIT_ENGINE",
@@ -40,6 +40,8 @@ const OWN_VARIABLES: [&str; 12] = [
     "PINHOLE_ENGINE_GRANTS",
     "PINHOLE_METRICS_LISTEN",
     "PINHOLE_ROLLOUT",
+    "PINHOLE_UI",
+    "PINHOLE_UI_DIR",
     "PINHOLE_WEB_CLIENT",
 ];
 

@@ -1,4 +1,4 @@
-//! The caller's API key.
+//! The caller's API key without a name, which is the only one that Open WebUI's clients know.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::keys::too_many_keys;
 use super::no_store;
 use crate::app::App;
 use crate::web::auth::User;
@@ -26,7 +27,7 @@ pub(super) struct ApiKey {
     path = "/api/v1/auths/api_key",
     tag = "people",
     operation_id = "describe_key",
-    summary = "Check whether the caller has an API key. Only its hash is stored",
+    summary = "Check whether the caller has an API key without a name. Only its hash is stored",
     responses(
         (status = 200, description = "the caller has a key", body = ApiKey),
         (status = 404, description = "the caller has no key"),
@@ -36,7 +37,7 @@ pub(super) async fn describe(
     State(app): State<Arc<App>>,
     User(user): User,
 ) -> Result<Json<ApiKey>, ApiError> {
-    if !app.store.has_key(&user.id).await? {
+    if !app.store.has_unnamed_key(&user.id).await? {
         let detail = "you have no API key: create one with POST";
         return Err(ApiError::new(StatusCode::NOT_FOUND, detail));
     }
@@ -51,14 +52,15 @@ pub(super) async fn describe(
     path = "/api/v1/auths/api_key",
     tag = "people",
     operation_id = "make_key",
-    summary = "Create an API key, which replaces the caller's current key",
+    summary = "Create an API key without a name, which replaces the one before. Keys with names are not affected",
     responses((status = 200, description = "the key; it cannot be retrieved later", body = ApiKey)),
 )]
 pub(super) async fn replace(
     State(app): State<Arc<App>>,
     User(user): User,
 ) -> Result<impl IntoResponse, ApiError> {
-    let api_key = app.store.replace_key(&user.id).await?;
+    let replaced = app.store.replace_unnamed_key(&user.id).await?;
+    let api_key = replaced.ok_or_else(too_many_keys)?;
     Ok((no_store(), Json(ApiKey { api_key })))
 }
 
@@ -68,13 +70,13 @@ pub(super) async fn replace(
     path = "/api/v1/auths/api_key",
     tag = "people",
     operation_id = "delete_key",
-    summary = "Delete the caller's API key",
-    responses((status = 200, description = "the caller has no key now", content_type = "application/json", body = bool)),
+    summary = "Revoke the caller's API key without a name",
+    responses((status = 200, description = "the caller has no key without a name now", content_type = "application/json", body = bool)),
 )]
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     User(user): User,
 ) -> Result<Json<bool>, ApiError> {
-    app.store.delete_keys(&user.id).await?;
+    app.store.delete_unnamed_keys(&user.id).await?;
     Ok(Json(true))
 }

@@ -1,24 +1,20 @@
 //! Sessions: sign up, sign in, sign out, and the caller's own.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
-use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use pinhole_ground::audit::{Actor, Event, RefusalKind};
-
+use super::sign_in_attempt::SignInAttempt;
 use super::{PROFILE_IMAGE_URL, Permissions, Role, no_store};
-use crate::accounts::{self, Identity, SessionToken, SignUp};
+use crate::accounts::{Identity, Login, SessionToken, SignUp};
 use crate::app::App;
-use crate::store::{Account, User, now};
+use crate::store::{User, now};
 use crate::web::Status;
 use crate::web::auth::{self, Caller};
-use crate::web::client_ip::ClientIp;
 use crate::web::error::ApiError;
 use crate::web::extractors::Json;
 use crate::web::same_origin::SessionRequest;
@@ -58,41 +54,6 @@ impl Session {
     }
 }
 
-/// An attempt to sign up or in. Extracting it counts it for the client's IP address, before the body
-/// is read.
-pub(super) struct SignInAttempt {
-    ip: Option<IpAddr>,
-}
-
-impl FromRequestParts<Arc<App>> for SignInAttempt {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let ClientIp(client) = ClientIp::new(parts, &app.clients);
-        let ip = client.map(|client| client.ip);
-        app.accounts.count_attempt(ip).inspect_err(|error| {
-            record_refusal(app, Actor::Client(ip), "an attempt to sign in", error)
-        })?;
-        Ok(Self { ip })
-    }
-}
-
-/// Records an attempt that was refused because of its credentials or their number.
-pub(super) fn record_refusal(app: &App, actor: Actor<'_>, attempt: &str, error: &accounts::Error) {
-    use accounts::Error::{InvalidCredentials, TooManyAttempts};
-    if !matches!(error, InvalidCredentials | TooManyAttempts { .. }) {
-        return;
-    }
-    app.audit.record(&Event {
-        kind: RefusalKind::Access,
-        guard: None,
-        actor,
-        engine: "",
-        job: "",
-        message: &format!("{attempt}: {error}"),
-    });
-}
-
 #[derive(Deserialize, ToSchema)]
 pub(super) struct SignUpRequest {
     #[schema(min_length = 1, max_length = 200)]
@@ -122,7 +83,7 @@ pub(super) struct SignUpRequest {
 pub(super) async fn sign_up(
     State(app): State<Arc<App>>,
     _: SessionRequest,
-    _: SignInAttempt,
+    attempt: SignInAttempt,
     Json(body): Json<SignUpRequest>,
 ) -> Result<Response, ApiError> {
     let sign_up = SignUp {
@@ -133,13 +94,39 @@ pub(super) async fn sign_up(
     let account = app.accounts.sign_up(sign_up).await?;
     let user = &account.user;
     tracing::info!("user {} signed up with role {}", user.id, user.role);
-    start(&app, &account).await
+    start(&app, account, attempt).await
 }
 
+/// Email and password, or an API key.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct SignIn {
-    email: String,
-    password: String,
+    /// Required without `key`, like the password.
+    email: Option<String>,
+    password: Option<String>,
+    /// The session ends with this key.
+    key: Option<String>,
+}
+
+impl SignIn {
+    async fn login(self, app: &App, attempt: &SignInAttempt) -> Result<Login, ApiError> {
+        let login = match self {
+            Self { key: Some(key), .. } => app.accounts.sign_in_with_key(&key).await,
+            Self {
+                email: Some(email),
+                password: Some(password),
+                ..
+            } => {
+                let account = app.accounts.sign_in(&email, password).await;
+                account.map(Login::from)
+            }
+            Self { email, .. } => {
+                let field = if email.is_none() { "email" } else { "password" };
+                let detail = format!("{field} is missing: send email and password, or key");
+                return Err(ApiError::invalid(field, detail));
+            }
+        };
+        Ok(login.inspect_err(|error| attempt.record_refusal(app, "a sign-in", error))?)
+    }
 }
 
 /// `POST /api/v1/auths/signin`
@@ -161,15 +148,11 @@ pub(super) struct SignIn {
 pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
     _: SessionRequest,
-    SignInAttempt { ip }: SignInAttempt,
-    Json(SignIn { email, password }): Json<SignIn>,
+    attempt: SignInAttempt,
+    Json(body): Json<SignIn>,
 ) -> Result<Response, ApiError> {
-    let account = app
-        .accounts
-        .sign_in(&email, password)
-        .await
-        .inspect_err(|error| record_refusal(&app, Actor::Client(ip), "a sign-in", error))?;
-    start(&app, &account).await
+    let login = body.login(&app, &attempt).await?;
+    start(&app, login, attempt).await
 }
 
 /// `GET /api/v1/auths/signout`
@@ -223,14 +206,20 @@ pub(super) async fn describe(
 }
 
 /// Starts a session for a user who has just authenticated.
-async fn start(app: &App, account: &Account) -> Result<Response, ApiError> {
-    let SessionToken { token, expires_at } = app.accounts.start_session(account);
+pub(super) async fn start(
+    app: &App,
+    login: impl Into<Login>,
+    attempt: SignInAttempt,
+) -> Result<Response, ApiError> {
+    let login = login.into();
+    let client = attempt.into_client();
+    let SessionToken { token, expires_at } = app.accounts.start_session(&login, &client).await;
     let max_age_secs = expires_at.map(|at| at.saturating_sub(now()));
     let headers = [(SET_COOKIE, cookie(app, &token, max_age_secs)?)];
     let body = Session {
         token: Some(token),
         expires_at,
-        ..Session::new(app, &account.user, account.email.clone()).await?
+        ..Session::new(app, &login.user, login.email).await?
     };
     Ok((headers, no_store(), Json(body)).into_response())
 }

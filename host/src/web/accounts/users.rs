@@ -14,7 +14,7 @@ use super::{PROFILE_IMAGE_URL, Permissions, Role};
 use crate::accounts::{check_name, check_role};
 use crate::app::App;
 use crate::settings::Change;
-use crate::store::UserProfile;
+use crate::store::{UserFilter, UserProfile};
 use crate::web::auth::Administrator;
 use crate::web::error::{ApiError, Rejection};
 use crate::web::extractors::{Json, Path, Query};
@@ -23,6 +23,8 @@ use crate::web::extractors::{Json, Path, Query};
 ///
 /// Source: Open WebUI `routers/users.py`.
 const PAGE_USERS: u32 = 30;
+/// Length of a text to search users for, in bytes.
+const MAX_QUERY_BYTES: usize = 200;
 /// Attempts to delete a user and all that belongs to them: a running job may add a file meanwhile.
 const DELETE_ATTEMPTS: usize = 3;
 
@@ -31,10 +33,33 @@ const IMAGE_GENERATION_SETTING: &str = "USER_PERMISSIONS_FEATURES_IMAGE_GENERATI
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct Page {
+struct UserQuery {
     /// Page, from 1.
     #[param(minimum = 1)]
     page: Option<u32>,
+    /// A part of the name or of the email.
+    #[param(max_length = 200)]
+    query: Option<String>,
+    /// `admin`, `user` or `pending`. Default: all.
+    role: Option<String>,
+}
+
+impl UserQuery {
+    fn filter(self) -> Result<UserFilter, ApiError> {
+        let text = self.query.filter(|text| !text.is_empty());
+        if text
+            .as_ref()
+            .is_some_and(|text| text.len() > MAX_QUERY_BYTES)
+        {
+            let detail = format!("query must have at most {MAX_QUERY_BYTES} bytes");
+            return Err(ApiError::invalid("query", detail));
+        }
+        let role = self.role.filter(|role| !role.is_empty());
+        if let Some(role) = &role {
+            check_role(role)?;
+        }
+        Ok(UserFilter { text, role })
+    }
 }
 
 /// Change of a user. Omitted fields keep their current value.
@@ -64,7 +89,7 @@ struct DefaultFeatures {
 #[derive(Serialize, ToSchema)]
 struct UserList {
     users: Vec<UserEntry>,
-    /// Number of all users.
+    /// Number of all users whom the query finds.
     #[schema(minimum = 0)]
     total: i64,
 }
@@ -79,6 +104,12 @@ struct UserEntry {
     profile_image_url: &'static str,
     /// Seconds since 1970.
     created_at: i64,
+    /// Seconds since 1970, up to a minute before the last request; `null` if the user has sent none.
+    #[schema(required = true)]
+    last_active_at: Option<i64>,
+    /// Images that are stored.
+    #[schema(minimum = 0)]
+    image_count: i64,
 }
 
 impl From<UserProfile> for UserEntry {
@@ -90,6 +121,8 @@ impl From<UserProfile> for UserEntry {
             email: profile.email,
             profile_image_url: PROFILE_IMAGE_URL,
             created_at: profile.created_at,
+            last_active_at: profile.last_active_at,
+            image_count: profile.image_count,
         }
     }
 }
@@ -103,26 +136,28 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(update))
 }
 
-/// `GET /api/v1/users/?page=`
+/// `GET /api/v1/users/?page=&query=&role=`
 #[utoipa::path(
     get,
     path = "/api/v1/users/",
     tag = "people",
     operation_id = "list_users",
     summary = "List users. For administrators",
-    params(Page),
+    params(UserQuery),
     responses((status = 200, description = "a page of at most 30 users", body = UserList)),
 )]
 async fn list(
     State(app): State<Arc<App>>,
     _: Administrator,
-    Query(Page { page }): Query<Page>,
+    Query(query): Query<UserQuery>,
 ) -> Result<Json<UserList>, ApiError> {
-    let Some(previous_pages) = page.unwrap_or(1).checked_sub(1) else {
+    let Some(previous_pages) = query.page.unwrap_or(1).checked_sub(1) else {
         return Err(ApiError::invalid("page", "page must be 1 or higher"));
     };
     let offset = u64::from(previous_pages) * u64::from(PAGE_USERS);
-    let (profiles, total) = app.store.users(PAGE_USERS, offset).await?;
+    let filter = query.filter()?;
+    app.store.store_last_uses().await;
+    let (profiles, total) = app.store.users(&filter, PAGE_USERS, offset).await?;
     let users = profiles.into_iter().map(UserEntry::from).collect();
     Ok(Json(UserList { users, total }))
 }
@@ -289,7 +324,7 @@ async fn delete(
     ))
 }
 
-async fn find(app: &App, id: &str) -> Result<UserProfile, ApiError> {
+pub(super) async fn find(app: &App, id: &str) -> Result<UserProfile, ApiError> {
     let profile = app.store.user(id).await?;
     profile.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "no such user"))
 }

@@ -38,6 +38,7 @@ pub(super) struct ClientConfig {
     name: &'static str,
     version: &'static str,
     default_locale: &'static str,
+    pinhole: OwnConfig,
     oauth: OAuth,
     /// Whether each feature of Open WebUI is enabled. Signed-in users receive more entries.
     features: BTreeMap<&'static str, bool>,
@@ -51,6 +52,18 @@ pub(super) struct ClientConfig {
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     default_prompt_suggestions: Option<Vec<Value>>,
+}
+
+/// What the server's own pages need before a user signs in.
+#[derive(Serialize, ToSchema)]
+struct OwnConfig {
+    version: &'static str,
+    /// Administrators see pages of their own.
+    admin_pages: bool,
+    /// No administrator has a password: the URL that the server printed opens the setup.
+    setup_needed: bool,
+    /// Users may create accounts.
+    sign_up: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -73,7 +86,7 @@ struct OAuth {
 pub(super) async fn describe(
     State(app): State<Arc<App>>,
     caller: Option<Caller>,
-) -> Json<ClientConfig> {
+) -> Result<Json<ClientConfig>, ApiError> {
     let rules = app.accounts.rules();
     let mut features = BTreeMap::from([
         ("auth", true),
@@ -92,11 +105,18 @@ pub(super) async fn describe(
     }
     let is_admitted =
         caller.is_some_and(|Caller(it)| ["user", "admin"].contains(&it.user.role.as_str()));
-    Json(ClientConfig {
+    let own = OwnConfig {
+        version: env!("CARGO_PKG_VERSION"),
+        admin_pages: app.has_admin_pages,
+        setup_needed: app.accounts.is_setup_needed().await?,
+        sign_up: rules.is_sign_up_open,
+    };
+    Ok(Json(ClientConfig {
         status: true,
         name: "Pinhole",
         version: env!("CARGO_PKG_VERSION"),
         default_locale: "",
+        pinhole: own,
         oauth: OAuth {
             providers: Map::new(),
         },
@@ -104,7 +124,7 @@ pub(super) async fn describe(
         permissions: is_admitted.then(|| Permissions::of_client(rules.all_users_may_create_images)),
         default_models: is_admitted.then_some(""),
         default_prompt_suggestions: is_admitted.then(Vec::new),
-    })
+    }))
 }
 
 /// The language models that rewrite prompts, and their template. Other fields are ignored.

@@ -1,8 +1,8 @@
 //! Keys, passwords, cookies and the first account.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::small_server::{PASSWORD, SmallServer, start_process};
 use crate::target::{AttackTarget, ClientRequest};
@@ -111,6 +111,57 @@ pub(super) async fn two_cookies(target: &AttackTarget) -> Result<()> {
             status == expected.as_str(),
             "{headers:?} is answered with {status} instead of {expected}"
         );
+    }
+    Ok(())
+}
+
+pub(super) async fn of_another_user(target: &AttackTarget) -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let server = SmallServer::start(target, data.path(), &[]).await?;
+    let ada = server.add_user("ada").await?;
+    let eve = server.add_user("eve").await?;
+    let key = server.create_key(&ada.token).await?;
+    let id_of_first = async |path: &str| {
+        let list = server.client.get(path).await?.json()?;
+        let id = list.get(0).and_then(|entry| entry.get("id"));
+        let id = id.and_then(Value::as_str).map(str::to_owned);
+        id.with_context(|| format!("{path} lists nothing"))
+    };
+    let (keys, sessions) = (
+        format!("/api/v1/users/{}/keys", ada.id),
+        format!("/api/v1/users/{}/sessions", ada.id),
+    );
+    let (key_id, session_id) = (id_of_first(&keys).await?, id_of_first(&sessions).await?);
+    for path in [
+        format!("/api/v1/auths/keys/{key_id}"),
+        format!("/api/v1/auths/sessions/{session_id}"),
+        format!("{keys}/{key_id}"),
+        format!("{sessions}/{session_id}"),
+    ] {
+        let response = server
+            .send_as(&eve.token, ClientRequest::delete(&path))
+            .await?;
+        let is_refused =
+            [StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED].contains(&response.status);
+        ensure!(is_refused, "{path}: {}", response.text());
+    }
+    for path in [
+        keys.as_str(),
+        &sessions,
+        "/api/v1/auths/keys",
+        "/api/v1/auths/sessions",
+    ] {
+        let response = server.send_as(&eve.token, ClientRequest::get(path)).await?;
+        let text = response.text();
+        ensure!(
+            !text.contains(&key_id) && !text.contains(&session_id),
+            "{path}: {text}"
+        );
+    }
+    for credential in [&key, &ada.token] {
+        let request = ClientRequest::get("/api/v1/auths/");
+        let known = server.send_as(credential, request).await?;
+        known.require_success("using the key and the session after the attack")?;
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! The audit log's writer: a thread of its own, so that recording a refusal never waits for a disk.
 
-use std::io::{Read, Seek, SeekFrom};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -13,12 +12,11 @@ use tokio::time::Instant;
 use super::counters::Counters;
 use super::flood::FloodControl;
 use super::rotation::{AuditRetention, FILE, RotatedFile, newest_first};
-use super::{Entry, Line, RefusalKind, locked};
+use super::search::{AuditCursor, AuditFilter, AuditPage, search};
+use super::{Line, locked};
 
 /// Entries that wait to be written; more are dropped and counted.
 const MAX_QUEUED_ENTRIES: usize = 1024;
-/// Bytes of all files that are searched for the newest entries.
-const MAX_READ_BYTES: u64 = 8 << 20;
 /// Interval at which summaries of repeated refusals are written.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -83,27 +81,17 @@ impl LogFile {
         }
     }
 
-    pub(super) fn newest(&self, kind: Option<RefusalKind>, max: usize) -> Result<Vec<Entry>> {
+    pub(super) fn search(
+        &self,
+        filter: &AuditFilter,
+        cursor: Option<AuditCursor>,
+        max: usize,
+    ) -> Result<AuditPage> {
         let (reply, flushed) = sync_channel(1);
         self.sender.send(Command::Flush(reply)).ok();
         flushed.recv().ok();
-        let (mut newest, mut remaining_bytes) = (Vec::new(), MAX_READ_BYTES);
-        for name in newest_first(&self.directory).context("cannot list the audit log")? {
-            if newest.len() >= max || remaining_bytes == 0 {
-                break;
-            }
-            let tail = read_tail(&self.directory, &name, remaining_bytes)
-                .with_context(|| format!("cannot read the audit log {name}"))?;
-            remaining_bytes = remaining_bytes.saturating_sub(tail.len() as u64);
-            let entries = tail
-                .split(|byte| *byte == b'\n')
-                .rev()
-                .filter_map(|line| serde_json::from_slice::<Entry>(line).ok())
-                .filter(|entry| kind.is_none_or(|kind| kind.name() == entry.kind))
-                .take(max - newest.len());
-            newest.extend(entries);
-        }
-        Ok(newest)
+        let files = newest_first(&self.directory).context("cannot list the audit log")?;
+        search(&self.directory, files, filter, cursor, max)
     }
 }
 
@@ -114,21 +102,6 @@ impl Drop for LogFile {
             writer.join().ok();
         }
     }
-}
-
-/// The last bytes of a file. Its first line may be cut, so that it does not parse.
-fn read_tail(directory: &Dir, name: &str, max_bytes: u64) -> std::io::Result<Vec<u8>> {
-    let mut file = match directory.open(name) {
-        Ok(file) => file,
-        // Rotated since the directory was listed.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(max_bytes)))?;
-    let mut bytes = Vec::new();
-    file.take(max_bytes).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 impl Writer {

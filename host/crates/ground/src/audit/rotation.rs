@@ -53,12 +53,31 @@ pub(super) struct RotatedFile {
     removed: SystemTime,
 }
 
-/// The names of the files, the newest first.
-pub(super) fn newest_first(directory: &Dir) -> std::io::Result<Vec<String>> {
+/// A file and its number. That of the current file is the one that it gets when it is renamed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NumberedFile {
+    pub(super) number: u64,
+    pub(super) name: String,
+}
+
+/// The files, the newest first.
+pub(super) fn newest_first(directory: &Dir) -> std::io::Result<Vec<NumberedFile>> {
     let mut numbers = numbers(directory)?;
+    let current = NumberedFile {
+        number: next_number(&numbers),
+        name: FILE.to_owned(),
+    };
     numbers.reverse();
-    let earlier = numbers.into_iter().map(file_name);
-    Ok(std::iter::once(FILE.to_owned()).chain(earlier).collect())
+    let earlier = numbers.into_iter().map(|number| NumberedFile {
+        number,
+        name: file_name(number),
+    });
+    Ok(std::iter::once(current).chain(earlier).collect())
+}
+
+/// The number of the current file, after these of earlier files.
+fn next_number(earlier: &[u64]) -> u64 {
+    earlier.last().map_or(1, |last| last.saturating_add(1))
 }
 
 /// The numbers of the earlier files, the oldest first.
@@ -149,7 +168,7 @@ impl RotatedFile {
     /// Begins a new file, and removes the oldest files beyond the total length.
     fn rotate(&mut self, now: SystemTime) -> std::io::Result<()> {
         let numbers = numbers(&self.directory)?;
-        let next = numbers.last().map_or(1, |last| last.saturating_add(1));
+        let next = next_number(&numbers);
         self.directory
             .rename(FILE, &self.directory, file_name(next))?;
         (self.file, self.length) = open_current(&self.directory)?;
@@ -226,6 +245,11 @@ mod tests {
         RotatedFile::open(directory.try_clone().unwrap(), retention, now).unwrap()
     }
 
+    fn names(directory: &Dir) -> Vec<String> {
+        let files = newest_first(directory).unwrap().into_iter();
+        files.map(|file| file.name).collect()
+    }
+
     #[test]
     fn full_files_are_rotated_and_the_oldest_removed() {
         let temporary = tempfile::tempdir().unwrap();
@@ -248,7 +272,7 @@ mod tests {
         for _ in 0..3 * retention.max_bytes / 1000 {
             file.append(&long, now).unwrap();
         }
-        let names = newest_first(&directory).unwrap();
+        let names = names(&directory);
         let lengths: Vec<u64> = names
             .iter()
             .map(|name| directory.metadata(name).unwrap().len())
@@ -283,12 +307,12 @@ mod tests {
         // The first line was written a little later than `now`.
         let next_day = now + DAY + Duration::from_secs(60);
         reopened.append(&entry("third"), next_day).unwrap();
-        assert_eq!(newest_first(&directory).unwrap(), [FILE, "audit.1.jsonl"]);
+        assert_eq!(names(&directory), [FILE, "audit.1.jsonl"]);
         reopened.remove_expired(now + 2 * DAY + DAY / 2).unwrap();
-        let names = [FILE, "audit.2.jsonl", "audit.1.jsonl"];
-        assert_eq!(newest_first(&directory).unwrap(), names);
+        let expected = [FILE, "audit.2.jsonl", "audit.1.jsonl"];
+        assert_eq!(names(&directory), expected);
         reopened.remove_expired(now + 4 * DAY).unwrap();
-        assert_eq!(newest_first(&directory).unwrap(), [FILE]);
+        assert_eq!(names(&directory), [FILE]);
         assert_eq!(directory.metadata(FILE).unwrap().len(), 0);
     }
 

@@ -21,6 +21,7 @@ const NODE_SCRIPTS: &[&str] = &["images.mjs", "chat.mjs", "dialects.mjs"];
 struct Directories {
     scripts: PathBuf,
     built: PathBuf,
+    target: PathBuf,
 }
 
 /// The clients of one language.
@@ -37,6 +38,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let directories = Directories {
         scripts: workspace.root.join("tests/clients"),
         built: workspace.target.join("clients"),
+        target: workspace.target.clone(),
     };
     if !packages::is_installed("python3") {
         announce("skipping the clients: python3 is not installed");
@@ -134,17 +136,12 @@ fn node_clients(directories: &Directories) -> Result<Clients> {
             "skipping the Node clients: node or npm is not installed",
         ));
     }
-    let lists = ["package.json", "package-lock.json"].map(|name| directories.scripts.join(name));
-    let packages = directories.built.join("node");
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--no-audit", "--no-fund", "--fetch-retries=0"])
-        .arg("--prefix")
-        .arg(&packages);
-    if !packages::install(npm, &lists, &packages)? {
+    let Some(packages) = packages::install_node_clients(&directories.scripts, &directories.target)?
+    else {
         return Ok(Clients::Skipped(
             "skipping the Node clients: cannot install their packages, check the network",
         ));
-    }
+    };
     let command = |name| {
         let mut node = Command::new("node");
         node.arg(directories.scripts.join(name))

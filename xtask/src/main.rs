@@ -26,6 +26,7 @@
 
 mod authors;
 mod bench;
+mod browser;
 #[cfg(test)]
 mod c_bindings;
 mod clients;
@@ -78,6 +79,8 @@ enum XtaskCommand {
     Sdk,
     /// Run official client libraries and an OpenAPI fuzzer against the server
     Clients,
+    /// Use every page of the server in a browser, and look for faults
+    Browse,
     /// Run Open WebUI's web client in a browser, in front of the server
     WebClient,
     /// Run the security test suite against a server
@@ -123,6 +126,11 @@ fn execute(command: XtaskCommand) -> Result<ExitCode> {
             wasm_targets::ensure_installed(&workspace, &[wasm_targets::ENGINES])?;
             authors::install_packages(&workspace)?;
             sdk::run_tests(&workspace)?;
+        }
+        XtaskCommand::Browse => {
+            engines::build(&workspace)?;
+            programs::build_server(&workspace)?;
+            browser::run(&workspace)?;
         }
         XtaskCommand::Clients => {
             pages::build(&workspace)?;

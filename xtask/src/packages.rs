@@ -50,6 +50,24 @@ pub(crate) fn pip_install(requirements: &Path, directory: &Path) -> Command {
     pip
 }
 
+/// Installs the packages of Node that the scripts of `tests/clients` need, without the programs that packages would
+/// download. Returns their directory, or nothing without a network.
+pub(crate) fn install_node_clients(scripts: &Path, target: &Path) -> Result<Option<PathBuf>> {
+    let lists = ["package.json", "package-lock.json"].map(|name| scripts.join(name));
+    let directory = target.join("clients/node");
+    let mut npm = Command::new("npm");
+    npm.args([
+        "ci",
+        "--no-audit",
+        "--no-fund",
+        "--fetch-retries=0",
+        "--ignore-scripts",
+    ])
+    .arg("--prefix")
+    .arg(&directory);
+    Ok(install(npm, &lists, &directory)?.then_some(directory))
+}
+
 /// Runs an installer in a fresh directory that holds copies of the files that name its packages,
 /// unless these packages are installed already. Returns false if the installer failed.
 pub(crate) fn install(

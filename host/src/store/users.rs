@@ -35,6 +35,8 @@ pub struct UserFilter {
     /// A part of the name or of the email, in any case of ASCII letters.
     pub text: Option<String>,
     pub role: Option<String>,
+    /// The id of a group that they belong to.
+    pub group: Option<String>,
 }
 
 /// The columns of a profile.
@@ -44,10 +46,11 @@ const PROFILE: &str = "SELECT users.id, name, role, created_at, COALESCE(email, 
      FROM users
      LEFT JOIN accounts ON accounts.user_id = users.id
      LEFT JOIN user_uses ON user_uses.user_id = users.id";
-/// The users of a filter, whose parameters are the first two.
+/// The users of a filter, whose parameters are the first three.
 const FILTER: &str = "($1 IS NULL OR LOWER(name) LIKE $1 ESCAPE '\\'
          OR LOWER(COALESCE(email, '')) LIKE $1 ESCAPE '\\')
-     AND ($2 IS NULL OR role = $2)";
+     AND ($2 IS NULL OR role = $2)
+     AND ($3 IS NULL OR users.id IN (SELECT user_id FROM group_members WHERE group_id = $3))";
 
 impl Store {
     /// The ids of administrators, the oldest first.
@@ -69,10 +72,11 @@ impl Store {
     ) -> sqlx::Result<(Vec<UserProfile>, i64)> {
         let pattern = filter.text.as_deref().map(like_pattern);
         let page =
-            format!("{PROFILE} WHERE {FILTER} ORDER BY created_at, users.id LIMIT $3 OFFSET $4");
+            format!("{PROFILE} WHERE {FILTER} ORDER BY created_at, users.id LIMIT $4 OFFSET $5");
         let rows = sqlx::query(AssertSqlSafe(page))
             .bind(&pattern)
             .bind(&filter.role)
+            .bind(&filter.group)
             .bind(i64::from(limit))
             .bind(i64::try_from(offset).unwrap_or(i64::MAX))
             .fetch_all(&self.pool)
@@ -84,6 +88,7 @@ impl Store {
         let total = sqlx::query_scalar(AssertSqlSafe(count))
             .bind(&pattern)
             .bind(&filter.role)
+            .bind(&filter.group)
             .fetch_one(&self.pool)
             .await?;
         let users = rows

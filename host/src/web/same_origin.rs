@@ -60,7 +60,7 @@ pub(super) fn check_cookie_request(parts: &Parts, clients: &Clients) -> Result<(
     // A form can carry JSON as text/plain, and routes accept JSON in any type.
     Guard::CrossSite
         .refuse_if(!has_own_content_type(&parts.headers), || {
-            "a request with the cookie `token` needs a body of type application/json or multipart/form-data"
+            "a request with the cookie `token` needs a body of type application/json, application/octet-stream or multipart/form-data"
         })
         .map_err(forbidden)
 }
@@ -110,7 +110,7 @@ fn has_host(origin: &HeaderValue, host: &str) -> bool {
     without_port(authority).eq_ignore_ascii_case(&without_port(host))
 }
 
-/// JSON, a form with files, or no body.
+/// JSON, a form with files, bytes, or no body. No form sends bytes, and a script of another origin may not.
 fn has_own_content_type(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(CONTENT_TYPE) else {
         let has_length = headers.get(CONTENT_LENGTH).is_some_and(|it| it != "0");
@@ -118,7 +118,13 @@ fn has_own_content_type(headers: &HeaderMap) -> bool {
     };
     let essence = content_type.to_str().unwrap_or_default().split(';').next();
     let essence = essence.unwrap_or_default().trim().to_ascii_lowercase();
-    matches!(essence.as_str(), "application/json" | "multipart/form-data")
+    let own = [
+        "application/json",
+        "application/octet-stream",
+        "application/wasm",
+        "multipart/form-data",
+    ];
+    own.contains(&essence.as_str())
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
@@ -155,6 +161,8 @@ mod tests {
         check("Application/JSON; charset=utf-8", true);
         check("application/merge-patch+json", true);
         check("multipart/form-data; boundary=x", true);
+        check("application/octet-stream", true);
+        check("application/wasm", true);
         check("text/plain", false);
         check("text/plain; x=application/json", false);
         check("application/x-www-form-urlencoded", false);

@@ -13,7 +13,7 @@ export interface SessionUser {
 export interface ServerConfig {
   version: string;
   features: { enable_signup?: boolean };
-  pinhole?: { version: string; admin_pages: boolean; setup_needed: boolean; sign_up: boolean };
+  pinhole?: { version: string; admin_pages: boolean; setup_needed: boolean; sign_up: boolean; signed_in: boolean };
 }
 
 /** `undefined` until the server has said who it is; `null` without a session. */
@@ -25,9 +25,9 @@ export const hasAdminPages = computed(() => isAdministrator.value && config.valu
 
 /** Reads both at the start. An error is the server's; a missing session is not an error. */
 export async function loadSession(): Promise<void> {
-  const [found, server] = await Promise.all([whoAmI(), get<ServerConfig>("/api/config")]);
+  const server = await get<ServerConfig>("/api/config");
   config.value = server;
-  user.value = found;
+  user.value = server.pinhole?.signed_in === false ? null : await whoAmI();
 }
 
 async function whoAmI(): Promise<SessionUser | null> {

@@ -42,6 +42,8 @@ struct UserQuery {
     query: Option<String>,
     /// `admin`, `user` or `pending`. Default: all.
     role: Option<String>,
+    /// Id of a group: only its members.
+    group: Option<String>,
 }
 
 impl UserQuery {
@@ -58,7 +60,8 @@ impl UserQuery {
         if let Some(role) = &role {
             check_role(role)?;
         }
-        Ok(UserFilter { text, role })
+        let group = self.group.filter(|id| !id.is_empty());
+        Ok(UserFilter { text, role, group })
     }
 }
 

@@ -64,6 +64,8 @@ struct OwnConfig {
     setup_needed: bool,
     /// Users may create accounts.
     sign_up: bool,
+    /// The request has a valid key or session.
+    signed_in: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -103,6 +105,7 @@ pub(super) async fn describe(
         let enabled = app.jobs.snapshot().settings.enabled;
         features.insert("enable_image_generation", enabled);
     }
+    let is_signed_in = caller.is_some();
     let is_admitted =
         caller.is_some_and(|Caller(it)| ["user", "admin"].contains(&it.user.role.as_str()));
     let own = OwnConfig {
@@ -110,6 +113,7 @@ pub(super) async fn describe(
         admin_pages: app.has_admin_pages,
         setup_needed: app.accounts.is_setup_needed().await?,
         sign_up: rules.is_sign_up_open,
+        signed_in: is_signed_in,
     };
     Ok(Json(ClientConfig {
         status: true,

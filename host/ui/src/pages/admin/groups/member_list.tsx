@@ -12,7 +12,7 @@ const MAX_FOUND = 6;
 /** The members of a group, and a search for more. */
 export function MemberList({ group }: { group: Group }) {
   const path = `/api/v1/groups/id/${encodeURIComponent(group.id)}`;
-  const members = useResource<{ users: Person[] }>((signal) => get(`${path}/members`, { signal }), [path]);
+  const members = useResource<{ users: Person[] }>((signal) => get("/api/v1/users/", { query: { group: group.id }, signal }), [path]);
   const [text, setText] = useState("");
   const found = useResource<{ users: Person[] }>((signal) => (text.trim() === "" ? Promise.resolve({ users: [] }) : get("/api/v1/users/", { query: { query: text.trim() }, signal })), [text]);
   const change = useAction(async (id: string, isMember: boolean) => {

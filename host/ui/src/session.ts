@@ -1,5 +1,5 @@
 // The signed-in user, and what the server says about itself.
-import { computed, signal } from "@preact/signals";
+import { batch, computed, signal } from "@preact/signals";
 import { ApiError, get, post, sessionExpired } from "./api/client.ts";
 import { disconnect } from "./api/events.ts";
 
@@ -26,8 +26,11 @@ export const hasAdminPages = computed(() => isAdministrator.value && config.valu
 /** Reads both at the start. An error is the server's; a missing session is not an error. */
 export async function loadSession(): Promise<void> {
   const server = await get<ServerConfig>("/api/config");
-  config.value = server;
-  user.value = server.pinhole?.signed_in === false ? null : await whoAmI();
+  const found = server.pinhole?.signed_in === false ? null : await whoAmI();
+  batch(() => {
+    config.value = server;
+    user.value = found;
+  });
 }
 
 async function whoAmI(): Promise<SessionUser | null> {

@@ -18,7 +18,7 @@ interface ImageActionsProps {
 /** What can be done with one image. */
 export function ImageActions({ image, onStar, onDelete }: ImageActionsProps) {
   const [link, setLink] = useState<{ url: string; expires_at: number } | undefined>();
-  const share = useAction(async () => setLink(await post(`/api/v1/files/${image.id}/link`)));
+  const share = useAction(async () => setLink(await post("/api/v1/files/{id}/link", { path: { id: image.id }, body: {} })));
   const Star = image.starred ? IconStarFilled : IconStar;
   const canReuse = image.prompt !== null;
   return (

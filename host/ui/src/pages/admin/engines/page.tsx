@@ -34,7 +34,7 @@ export default function EnginesPage() {
   const [isDropping, setIsDropping] = useState(false);
   const [checked, setChecked] = useState<FolderCheck | undefined>();
   const check = useAction(async () => {
-    setChecked(await post<FolderCheck>("/api/v1/engines/update"));
+    setChecked(await post("/api/v1/engines/update"));
     await reloadEngines();
   });
   const actions = (

@@ -2,7 +2,7 @@
 // writes them.
 import type { paths } from "../../generated/schema.d.ts";
 
-export type Method = "get" | "post" | "put" | "delete";
+type Method = "get" | "post" | "put" | "delete";
 
 /** The routes that have this method. */
 export type RouteOf<M extends Method> = { [R in keyof paths]: paths[R][M] extends { responses: unknown } ? R : never }[keyof paths];

@@ -1,7 +1,7 @@
 // The types of requests and responses, from the server's OpenAPI document.
 import type { components } from "../../generated/schema.d.ts";
 
-type Schemas = components["schemas"];
+export type Schemas = components["schemas"];
 
 export type Cost = Schemas["CostEntry"];
 
@@ -24,7 +24,7 @@ export type ChatModel = Schemas["ChatModel"];
 export type Operation = Schemas["OperationName"];
 
 export type GalleryImage = Schemas["GalleryImage"];
-export type Facets = Schemas["Facets"];
+export type ImageLink = Schemas["Link"];
 export type ImageSource = Schemas["GalleryImageSource"];
 
 /** The response to a request with `message_ids`. */
@@ -38,7 +38,6 @@ export type Role = Schemas["Role"];
 export type User = Schemas["UserEntry"];
 export type Group = Schemas["Group"];
 export type KeyEntry = Schemas["KeyEntry"];
-export type SessionEntry = Schemas["SessionEntry"];
 
 export type Setting = Schemas["Setting"];
 export type SettingChange = Schemas["SettingChange"];

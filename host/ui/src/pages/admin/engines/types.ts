@@ -1,7 +1,5 @@
 // What the server says about engines to administrators.
-import type { components } from "../../../../generated/schema.d.ts";
-
-type Schemas = components["schemas"];
+import type { Schemas } from "../../../api/types.ts";
 
 export type EngineList = Schemas["UsableEngines"];
 export type BindingSummary = Pick<Schemas["UsableBinding"], "name" | "engine" | "title" | "is_ready" | "reason">;
@@ -23,7 +21,6 @@ export type RightState = Schemas["RightState"];
 export type StatsRange = Schemas["StatsRange"];
 export type EngineStats = Schemas["EngineStats"];
 export type SeriesPoint = Schemas["SeriesPoint"];
-export type MinuteFigures = Schemas["MinuteFigures"];
 export type VersionFigures = Schemas["VersionFigures"];
 export type UpstreamFigures = Schemas["UpstreamFigures"];
 

@@ -93,6 +93,7 @@ export async function step(name, run, { statuses = [] } = {}) {
 /** Looks at the page in all sizes and both schemes: no scroll bar at the bottom, no violation of axe. */
 export async function lookAt(target, name) {
   const before = target.viewportSize();
+  await target.locator("main:not([aria-busy]) h1").first().waitFor({ state: "attached" });
   for (const look of LOOKS) {
     await target.setViewportSize(look.viewport);
     await target.emulateMedia({ colorScheme: look.colorScheme, reducedMotion: "reduce" });

@@ -89,7 +89,7 @@ interface WorkflowTableProps {
 
 function WorkflowTable({ rows, choices, onAssign }: WorkflowTableProps) {
   return (
-    <div class="scroll-x">
+    <div class="scroll-x" role="group" tabIndex={0}>
       <table>
         <thead>
           <tr>

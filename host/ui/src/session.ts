@@ -1,8 +1,8 @@
 // The signed-in user, and what the server says about itself.
 import { batch, computed, signal } from "@preact/signals";
 import { ApiError, get, post, sessionExpired } from "./api/client.ts";
-import type { ServerConfig, Session } from "./api/types.ts";
 import { disconnect } from "./api/events.ts";
+import type { ServerConfig, Session } from "./api/types.ts";
 
 /** `undefined` until the server has said who it is; `null` without a session. */
 export const user = signal<Session | null | undefined>(undefined);
@@ -14,7 +14,7 @@ export const hasAdminPages = computed(() => isAdministrator.value && config.valu
 /** Reads both at the start. An error is the server's; a missing session is not an error. */
 export async function loadSession(): Promise<void> {
   const server = await get("/api/config");
-  const found = !server.pinhole.signed_in ? null : await whoAmI();
+  const found = server.pinhole.signed_in ? await whoAmI() : null;
   batch(() => {
     config.value = server;
     user.value = found;

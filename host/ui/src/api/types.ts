@@ -32,7 +32,8 @@ export type StartedTurns = Schemas["Tasks"];
 export type Chat = Schemas["Chat"];
 export type ChatSummary = Pick<Schemas["ChatSummary"], "id" | "title" | "updated_at" | "created_at">;
 
-export type Session = Schemas["Session"];
+/** The signed-in user. A token is not for pages, which have the cookie. */
+export type Session = Omit<Schemas["Session"], "token" | "token_type">;
 export type ServerConfig = Schemas["ClientConfig"];
 export type Role = Schemas["Role"];
 export type User = Schemas["UserEntry"];

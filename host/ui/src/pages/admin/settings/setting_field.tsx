@@ -1,7 +1,8 @@
 import { useId, useState } from "preact/hooks";
+import type { Setting } from "../../../api/types.ts";
 import { formatDay } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
-import { fieldText, isDocument, isSecret, parseField, type Draft, type Setting } from "./setting.ts";
+import { fieldText, isDocument, isSecret, parseField, type Draft } from "./setting.ts";
 
 interface SettingFieldProps {
   setting: Setting;

@@ -6,7 +6,7 @@ orders are counted by prompt (`GET /orders`). A stream sends a draft, waits unti
 has shown that it got it (`GET /seen`), and then sends the picture: so nothing depends on time.
 The language model says a few words; asked to "wait" it says two and then nothing until its client goes. Asked to
 "say" a text, it says this text.
-`PUT /picture` replaces the picture and the draft. `GET /edit` returns the fields of the last edit; its files are in base64.
+`PUT /picture` and `PUT /draft` replace these. `GET /edit` returns the fields of the last edit; its files are in base64.
 """
 
 import base64
@@ -28,7 +28,7 @@ WORDS = ["Here is ", "your ", "fox."]
 
 seen = threading.Semaphore(0)
 orders = collections.Counter()
-pictures = {"draft": DRAFT, "final": PICTURE}
+images = {"/draft": DRAFT, "/picture": PICTURE}
 last_edit = {}
 
 
@@ -44,8 +44,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, {"object": "list", "data": [{"id": model, "object": "model"}]})
 
     def do_PUT(self):
-        picture = base64.b64encode(self.rfile.read(int(self.headers["content-length"]))).decode()
-        pictures.update(draft=picture, final=picture)
+        images[self.path] = base64.b64encode(self.rfile.read(int(self.headers["content-length"]))).decode()
         self.answer(200, {})
 
     def do_POST(self):
@@ -68,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
         if "partial_images" in fields:
             return self.stream("image_edit" if edits else "image_generation")
         # What was asked for is shown in the one text that reaches the client.
-        item = {"b64_json": pictures["final"], "revised_prompt": " ".join(sorted(fields))}
+        item = {"b64_json": images["/picture"], "revised_prompt": " ".join(sorted(fields))}
         self.answer(200, {"created": 1, "data": [item], "usage": USAGE})
 
     def form_fields(self, body):
@@ -109,10 +108,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.end_headers()
-        draft = {"type": operation + ".partial_image", "b64_json": pictures["draft"], "partial_image_index": 0}
+        draft = {"type": operation + ".partial_image", "b64_json": images["/draft"], "partial_image_index": 0}
         self.event(draft)
         seen.acquire(timeout=PATIENCE_SECS)
-        self.event({"type": operation + ".completed", "b64_json": pictures["final"], "usage": USAGE})
+        self.event({"type": operation + ".completed", "b64_json": images["/picture"], "usage": USAGE})
 
     def event(self, data):
         self.wfile.write(f"event: {data['type']}\ndata: {json.dumps(data)}\n\n".encode())

@@ -172,7 +172,8 @@ export async function create(page) {
     await failure.getByRole("button", { name: "Other engine" }).click();
     await page.getByRole("button", { name: "Sketch", exact: true }).last().click();
     await frames(page).first().waitFor();
-    await page.getByText(/^Sketch$/).first().waitFor();
+    const { jobs } = await request(page, "GET", "/api/v1/jobs?limit=1");
+    assert.deepEqual([jobs[0].binding, jobs[0].state], ["sketch", "done"]);
   });
 
   await step("a refusal of the server stands above the button, and nothing typed is lost", async () => {

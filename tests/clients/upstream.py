@@ -4,9 +4,12 @@ address, then answers.
 A prompt with "refuse" in it is refused. One with "fail 502" is answered with that status, "fail close" with nothing; such
 orders are counted by prompt (`GET /orders`). A stream sends a draft, waits until the client under test
 has shown that it got it (`GET /seen`), and then sends the picture: so nothing depends on time.
-The language model says a few words; asked to "wait" it says two and then nothing until its client goes.
+The language model says a few words; asked to "wait" it says two and then nothing until its client goes. Asked to
+"say" a text, it says this text.
+`PUT /picture` and `PUT /draft` replace these. `GET /edit` returns the fields of the last edit; its files are in base64.
 """
 
+import base64
 import collections
 import json
 import re
@@ -25,6 +28,8 @@ WORDS = ["Here is ", "your ", "fox."]
 
 seen = threading.Semaphore(0)
 orders = collections.Counter()
+images = {"/draft": DRAFT, "/picture": PICTURE}
+last_edit = {}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -33,8 +38,14 @@ class Handler(BaseHTTPRequestHandler):
             seen.release()
         if self.path == "/orders":
             return self.answer(200, orders)
+        if self.path == "/edit":
+            return self.answer(200, last_edit)
         model = "mock-chat" if self.path.startswith("/chat/") else "gpt-image-2"
         self.answer(200, {"object": "list", "data": [{"id": model, "object": "model"}]})
+
+    def do_PUT(self):
+        images[self.path] = base64.b64encode(self.rfile.read(int(self.headers["content-length"]))).decode()
+        self.answer(200, {})
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
@@ -49,12 +60,23 @@ class Handler(BaseHTTPRequestHandler):
         if "refuse" in text:
             return self.answer(400, REFUSAL)
         edits = self.path.endswith("/edits")
+        if edits:
+            last_edit.clear()
+            last_edit.update(self.form_fields(body))
         fields = re.findall(r'form-data; name="([^"]+)"', text) if edits else sorted(json.loads(text))
         if "partial_images" in fields:
             return self.stream("image_edit" if edits else "image_generation")
         # What was asked for is shown in the one text that reaches the client.
-        item = {"b64_json": PICTURE, "revised_prompt": " ".join(sorted(fields))}
+        item = {"b64_json": images["/picture"], "revised_prompt": " ".join(sorted(fields))}
         self.answer(200, {"created": 1, "data": [item], "usage": USAGE})
+
+    def form_fields(self, body):
+        boundary = self.headers["content-type"].partition("boundary=")[2].strip('"').encode()
+        for part in body.split(b"--" + boundary)[1:-1]:
+            head, _, content = part.removeprefix(b"\r\n").removesuffix(b"\r\n").partition(b"\r\n\r\n")
+            name = re.search(rb'name="([^"]+)"', head)[1].decode()
+            is_file = b"filename=" in head
+            yield name, base64.b64encode(content).decode() if is_file else content.decode()
 
     def speak(self, request):
         answer = {"id": "chatcmpl-1", "created": 1, "model": "mock-chat"}
@@ -65,8 +87,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.end_headers()
-        waits = "wait" in str(request["messages"][-1]["content"])
-        for word in WORDS[:1] if waits else WORDS:
+        question = request["messages"][-1]["content"]
+        waits = "wait" in str(question)
+        said = re.match(r"say (.+)", question, re.DOTALL) if isinstance(question, str) else None
+        for word in [said[1]] if said else WORDS[:1] if waits else WORDS:
             choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
             self.chunk({**answer, "object": "chat.completion.chunk", "choices": [choice]})
         if waits:
@@ -84,10 +108,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.end_headers()
-        draft = {"type": operation + ".partial_image", "b64_json": DRAFT, "partial_image_index": 0}
+        draft = {"type": operation + ".partial_image", "b64_json": images["/draft"], "partial_image_index": 0}
         self.event(draft)
         seen.acquire(timeout=PATIENCE_SECS)
-        self.event({"type": operation + ".completed", "b64_json": PICTURE, "usage": USAGE})
+        self.event({"type": operation + ".completed", "b64_json": images["/picture"], "usage": USAGE})
 
     def event(self, data):
         self.wfile.write(f"event: {data['type']}\ndata: {json.dumps(data)}\n\n".encode())

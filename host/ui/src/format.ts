@@ -59,7 +59,10 @@ export function formatCost({ amount, unit: currency }: Cost): string {
   return new Intl.NumberFormat(language, { style: "currency", currency, maximumFractionDigits: 4 }).format(amount);
 }
 
+/** Such as "8.4 s": the short sign of the unit, after a space in each language. */
 function unit(value: number, name: string, digits: number): string {
-  const options = { style: "unit", unit: name, unitDisplay: "short", maximumFractionDigits: digits } as const;
-  return new Intl.NumberFormat(language, options).format(value);
+  const options = { style: "unit", unit: name, unitDisplay: "narrow", maximumFractionDigits: digits } as const;
+  const parts = new Intl.NumberFormat(language, options).formatToParts(value);
+  const isAttached = (index: number) => parts[index]?.type === "unit" && parts[index - 1]?.type !== "literal";
+  return parts.map((it, index) => (isAttached(index) ? `\u00a0${it.value}` : it.value)).join("");
 }

@@ -21,8 +21,32 @@ export function isActive(job: Job): boolean {
   return job.state === "waiting" || job.state === "running";
 }
 
+/** Jobs that ended while this page was open, in the order of their end. */
+const endedJobs = new Map<string, Job>();
+/** More than there are responses on their way. */
+const MAX_ENDED_JOBS = 500;
+const STAGES: Partial<Record<Job["state"], number>> = { waiting: 0, running: 1 };
+
+function stageOf({ state }: Job): number {
+  return STAGES[state] ?? 2;
+}
+
+/** The job as received, or what is known of it if that is newer: events overtake responses. */
+export function newestOf(job: Job): Job {
+  const known = endedJobs.get(job.id) ?? activeJobs.peek().get(job.id);
+  return known && stageOf(known) > stageOf(job) ? known : job;
+}
+
+function rememberEnd(job: Job): void {
+  endedJobs.set(job.id, job);
+  const [oldest] = endedJobs.keys();
+  if (oldest !== undefined && endedJobs.size > MAX_ENDED_JOBS) endedJobs.delete(oldest);
+}
+
 /** Shows a job at once, such as one that was just created. */
-export function noteJob(job: Job): void {
+export function noteJob(received: Job): void {
+  const job = newestOf(received);
+  if (!isActive(job)) rememberEnd(job);
   const jobs = new Map(activeJobs.peek());
   const before = jobs.get(job.id);
   if (isActive(job)) jobs.set(job.id, { ...job, progress: job.progress ?? before?.progress ?? null });
@@ -42,7 +66,7 @@ function noteProgress(id: string, progress: JobProgress): void {
 async function reload(): Promise<void> {
   const { jobs } = await get("/api/v1/jobs", { query: { state: "active", limit: 100 } });
   const before = activeJobs.peek();
-  activeJobs.value = new Map(jobs.map((job) => [job.id, job]));
+  activeJobs.value = new Map(jobs.map(newestOf).filter(isActive).map((job) => [job.id, job]));
   for (const id of before.keys()) {
     if (activeJobs.value.has(id)) continue;
     // It ended while events were lost.

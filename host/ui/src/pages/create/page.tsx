@@ -23,17 +23,13 @@ export default function CreatePage() {
   const isWide = useMediaQuery("(min-width: 68.01rem)");
   useSendKey(useSend(page));
   const isDragging = useDropAndPaste((files) => void page.addSources(files));
-  const content = <StageColumn page={page} isWide={isWide} />;
   return (
     <Page title={t.create.title} actions={<Queue />} foot={isWide ? undefined : <Composer page={page} />}>
-      {isWide ? (
-        <div class="create">
-          <CreateForm page={page} />
-          {content}
-        </div>
-      ) : (
-        content
-      )}
+      {/* One place for both widths, so that the images keep their state when the window is turned. */}
+      <div class={isWide ? "create" : "create-narrow"}>
+        {isWide && <CreateForm page={page} />}
+        <StageColumn page={page} isWide={isWide} />
+      </div>
       {isDragging && (
         <div class="drop-here" aria-hidden="true">
           {t.create.dropHere}

@@ -2,7 +2,7 @@ import { useCallback, useEffect, useState } from "preact/hooks";
 import { get } from "../../api/client.ts";
 import { onGap } from "../../api/events.ts";
 import type { Job } from "../../api/types.ts";
-import { activeJobs, isActive, noteJob, onJob } from "../../jobs.ts";
+import { activeJobs, isActive, newestOf, noteJob, onJob } from "../../jobs.ts";
 import { withJob } from "./batches.ts";
 
 const PAGE_SIZE = 40;
@@ -25,13 +25,14 @@ export function useRecentJobs(): RecentJobs {
   const reload = useCallback(() => {
     setError(undefined);
     get("/api/v1/jobs", { query: { mine: true, limit: PAGE_SIZE } }).then((page) => {
-      setJobs(page.jobs.filter(isOfPage));
+      const newest = page.jobs.filter(isOfPage).map(newestOf);
+      setJobs(newest);
       setNext(page.next);
-      page.jobs.filter(isActive).forEach(loadPreview);
+      newest.filter(isActive).forEach(loadPreview);
     }, setError);
   }, []);
   const note = useCallback((job: Job) => {
-    if (isOfPage(job)) setJobs((before) => withJob(before ?? [], job));
+    if (isOfPage(job)) setJobs((before) => withJob(before ?? [], newestOf(job)));
   }, []);
   useEffect(() => {
     reload();

@@ -1,5 +1,5 @@
-import { useState } from "preact/hooks";
 import type { GalleryImage } from "../../api/types.ts";
+import { Compare, type ComparedImage } from "../../components/compare.tsx";
 import { Dialog } from "../../components/dialog.tsx";
 import { t } from "../../text/index.ts";
 
@@ -9,16 +9,19 @@ interface CompareDialogProps {
   onClose: () => void;
 }
 
-/** Two images, one above the other; a slider shows more of the one or of the other. */
+/** Two images of the gallery next to each other, or with a slider. */
 export function CompareDialog({ before, after, onClose }: CompareDialogProps) {
-  const [position, setPosition] = useState(50);
   return (
     <Dialog title={t.gallery.compare} class="wide" onClose={onClose}>
-      <div class="compare">
-        <img src={before.url} alt={before.prompt ?? before.name} />
-        <img src={after.url} alt={after.prompt ?? after.name} style={{ clipPath: `inset(0 0 0 ${position}%)` }} />
-      </div>
-      <input type="range" min={0} max={100} value={position} aria-label={t.gallery.comparePosition} onInput={(event) => setPosition(event.currentTarget.valueAsNumber)} />
+      <Compare images={[comparedImage(before, 1), comparedImage(after, 2)]} />
     </Dialog>
   );
+}
+
+/** A label of more characters would cover the image. */
+const MAX_LABEL = 60;
+
+function comparedImage({ id, url, prompt, name, width, height }: GalleryImage, place: number): ComparedImage {
+  const text = prompt ?? name;
+  return { id, url, label: `${place} · ${text.slice(0, MAX_LABEL)}`, alt: text, width, height };
 }

@@ -26,7 +26,6 @@ export const gallery: Text["gallery"] = {
   star: "Markieren",
   unstar: "Markierung entfernen",
   compare: "Vergleichen",
-  comparePosition: "Position der Trennlinie",
   download: "Herunterladen",
   zipLimit: (n) => `Höchstens ${n} Bilder auf einmal`,
   delete: "Löschen",

@@ -24,7 +24,6 @@ export const gallery = {
   star: "Star",
   unstar: "Remove the star",
   compare: "Compare",
-  comparePosition: "Position of the divider",
   download: "Download",
   zipLimit: (n: number) => `Up to ${n} images in one download`,
   delete: "Delete",

@@ -18,7 +18,7 @@ export default function BindingsPage() {
   const [edited, setEdited] = useState<BindingEntry | "new" | undefined>();
   const { value } = list;
   const create = (
-    <button type="button" class="primary" onClick={() => setEdited("new")}>
+    <button type="button" class="primary" aria-label={t.settings.newBinding} onClick={() => setEdited("new")}>
       <IconPlus aria-hidden="true" />
       <span class="wide-only">{t.settings.newBinding}</span>
     </button>

@@ -99,7 +99,7 @@ export async function lookAt(target, name) {
     await target.emulateMedia({ colorScheme: look.colorScheme, reducedMotion: "reduce" });
     await settle(target);
     const width = await target.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    assert.ok(width <= 0, `${name}, ${look.name}: the page is ${width} px wider than the window`);
+    assert.ok(width <= 0, `${name}, ${look.name}: the page is ${width} px wider than the window: ${await widestElements(target)}`);
     await checkAccessibility(target, `${name}, ${look.name}`);
     if (!PUBLISHED.includes(look.name)) continue;
     const file = path.join(screenshots, `${name}-${look.name}.jpg`);
@@ -107,6 +107,14 @@ export async function lookAt(target, name) {
   }
   await target.setViewportSize(before);
   await target.emulateMedia({ colorScheme: "light", reducedMotion: "no-preference" });
+}
+
+/** The elements that reach beyond the window. */
+function widestElements(target) {
+  return target.evaluate(() => {
+    const wide = [...document.querySelectorAll("body *")].filter((it) => it.getBoundingClientRect().right > innerWidth + 1);
+    return wide.slice(0, 5).map((it) => `${it.localName}.${it.className}`).join(", ");
+  });
 }
 
 /** Waits until the images in the window are there and the layout rests. */

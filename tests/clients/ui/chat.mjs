@@ -80,7 +80,8 @@ export async function chat(page) {
     await send(page, "wait for me");
     await page.getByText("Here is", { exact: true }).waitFor();
     await page.reload();
-    await page.getByText("Here is", { exact: true }).waitFor();
+    // What was written so far comes with the next word, or with the end.
+    await replies(page).last().getByText("Thinking…").or(page.getByText("Here is", { exact: true })).waitFor();
     await page.getByRole("button", { name: "Stop", exact: true }).click();
     await page.getByRole("button", { name: "Send", exact: true }).waitFor();
     await page.getByText("Here is", { exact: true }).waitFor();

@@ -1,13 +1,16 @@
 // Administration: engines and their components, permissions, versions and logs; jobs, audit, settings history, configuration.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { lookAt, request, SERVER, settle, step } from "./browser.mjs";
 import { releaseDraft, removeUpstream, setUpUpstream } from "./upstream.mjs";
 
 const GUESTS = process.env.CLIENT_GUESTS;
-/** An engine that asks for permissions, and whose name no other engine has. */
+/** An engine that asks for permissions, and that the server does not have yet. */
 const GUEST = "replicate";
+/** Of equal length, so that the component stays valid. */
+const [OLD_PATH, NEW_PATH] = ["/account", "/billing"];
 
 export async function admin(page) {
   await step("the list of engines has their state and figures", async () => {
@@ -20,8 +23,8 @@ export async function admin(page) {
   await step("a file that is no component is refused with its reason", async () => {
     await install(page, { name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("no component") });
     await dialog(page).getByText("This file is not a WebAssembly component.").waitFor();
-    const component = readFileSync(path.join(GUESTS, `${GUEST}.wasm`));
-    await choose(page, { name: "broken.wasm", mimeType: "application/wasm", buffer: component.subarray(0, component.length / 2) });
+    const half = component().subarray(0, component().length / 2);
+    await choose(page, { name: "broken.wasm", mimeType: "application/wasm", buffer: half });
     await dialog(page).getByRole("button", { name: "Install engine" }).click();
     await dialog(page).getByText("The component was refused").waitFor();
     await dialog(page).getByText("Nothing has changed.").waitFor();
@@ -29,24 +32,33 @@ export async function admin(page) {
     await page.keyboard.press("Escape");
   }, { statuses: [400, 422] });
 
-  await step("an engine waits until its permissions are allowed", async () => {
+  await step("a new engine is installed from a file, and says what it may do", async () => {
     await install(page, path.join(GUESTS, `${GUEST}.wasm`));
     await dialog(page).getByRole("button", { name: "Install engine" }).click();
-    await dialog(page).getByText(/ waits for approval$/).waitFor();
-    await dialog(page).getByText("It asks for").waitFor();
+    await dialog(page).getByText(/^replicate \S+ serves$/).waitFor();
+    await dialog(page).getByText("What it may do").waitFor();
     await lookAt(page, "engine-installed");
+    await dialog(page).getByRole("button", { name: "Done" }).click();
+    await engineRow(page, GUEST).getByText("Serving").waitFor();
+  });
+
+  await step("an update waits until its new permissions are allowed", async () => {
+    await install(page, { name: "replicate-next.wasm", mimeType: "application/wasm", buffer: update() });
+    await dialog(page).getByRole("button", { name: "Install engine" }).click();
+    await dialog(page).getByText(/ waits for approval$/).waitFor();
+    await dialog(page).getByText(NEW_PATH).first().waitFor();
     await page.keyboard.press("Escape");
-    await page.getByRole("region", { name: "Waits for your decision" }).getByText(`New engine ${GUEST}`).waitFor();
+    await page.getByRole("region", { name: "Waits for your decision" }).getByText(`${GUEST} 0.1.0 asks for 1 more permission`).waitFor();
     await lookAt(page, "engines-decision");
     await page.getByRole("button", { name: `Review: ${GUEST}` }).click();
     await dialog(page).getByText("You allow exactly this component").waitFor();
     await lookAt(page, "engine-review");
     await dialog(page).getByRole("button", { name: "Allow and serve" }).click();
     await page.getByRole("region", { name: "Waits for your decision" }).waitFor({ state: "detached" });
-    await engineRow(page, GUEST).waitFor();
+    await engineRow(page, GUEST).getByText(/Serving/).waitFor();
   });
 
-  await step("each permission can be denied, and is told in words", async () => {
+  await step("each permission can be denied, in words and with its path", async () => {
     await page.goto(`${SERVER}/admin/engines/${GUEST}?tab=permissions`);
     const deny = page.getByRole("button", { name: /^Deny / }).first();
     await deny.waitFor();
@@ -57,26 +69,28 @@ export async function admin(page) {
     await page.getByRole("button", { name: `Deny ${name}` }).waitFor();
   });
 
-  await step("an update asks for its new permissions, and the version before serves again after a rollback", async () => {
-    const [before] = await versions(page, GUEST);
-    await installBytes(page, changed(readFileSync(path.join(GUESTS, `${GUEST}.wasm`))));
+  await step("the version before serves again, with a reason in the history", async () => {
     await page.goto(`${SERVER}/admin/engines/${GUEST}?tab=versions`);
     await page.getByRole("heading", { name: "History" }).waitFor();
-    const serve = page.getByRole("button", { name: `Serve this version: ${before.digest.slice(0, 12)}` }).or(page.getByRole("button", { name: /^Serve this version/ }));
-    await serve.first().waitFor();
+    const serve = page.getByRole("button", { name: /^Serve this version/ });
+    await serve.waitFor();
     await lookAt(page, "engine-versions");
-    await serve.first().click();
+    await serve.click();
     await dialog(page).getByLabel(/^Why/).fill("the new one draws too dark");
     await dialog(page).getByRole("button", { name: "Serve this version" }).click();
     await page.getByText("the new one draws too dark").first().waitFor();
     const { engine } = await request(page, "GET", `/api/v1/engines/${GUEST}`);
-    assert.equal(engine.versions.find((it) => it.state === "current").digest, before.digest);
+    const served = engine.versions.find((it) => it.state === "current");
+    assert.equal(served.digest, createHash("sha256").update(component()).digest("hex"));
     await page.getByRole("button", { name: "Pin", exact: true }).click();
     await page.getByRole("button", { name: "Unpin", exact: true }).click();
     await page.getByRole("button", { name: "Pin", exact: true }).waitFor();
   });
 
   await step("an engine has figures, charts, traffic, jobs and a log", async () => {
+    for (const prompt of ["a mill", "a bridge", "a ferry"]) await request(page, "POST", "/api/v1/jobs", { prompt, engine: "sketch" });
+    const { jobs } = await request(page, "GET", "/api/v1/jobs?limit=3");
+    for (const { id } of jobs) await request(page, "GET", `/api/v1/jobs/${id}?wait=30`);
     await page.goto(`${SERVER}/admin/engines/sketch`);
     await page.locator(".chart canvas").first().waitFor();
     await settle(page);
@@ -172,21 +186,13 @@ async function choose(page, file) {
   await dialog(page).locator('input[type="file"]').setInputFiles(file);
 }
 
-async function versions(page, name) {
-  const { engine } = await request(page, "GET", `/api/v1/engines/${name}`);
-  return engine.versions;
+function component() {
+  return readFileSync(path.join(GUESTS, `${GUEST}.wasm`));
 }
 
-/** The same component with another digest: a custom section at its end. */
-function changed(component) {
-  const text = Buffer.from("\u0004test1");
-  return Buffer.concat([component, Buffer.from([0, text.length]), text]);
-}
-
-async function installBytes(page, bytes) {
-  const response = await page.context().request.post(`${SERVER}/api/v1/engines/install?strategy=watch`, {
-    data: bytes,
-    headers: { "content-type": "application/wasm", origin: SERVER, "sec-fetch-site": "same-origin" },
-  });
-  assert.ok(response.ok(), `${response.status()} ${await response.text()}`);
+/** The same component, but it sends one of its requests to another path. */
+function update() {
+  const bytes = component().toString("latin1");
+  assert.ok(bytes.includes(OLD_PATH));
+  return Buffer.from(bytes.replaceAll(OLD_PATH, NEW_PATH), "latin1");
 }

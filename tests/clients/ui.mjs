@@ -6,6 +6,7 @@ import { chat } from "./ui/chat.mjs";
 import { create } from "./ui/create.mjs";
 import { gallery } from "./ui/gallery.mjs";
 import { hostile } from "./ui/hostile.mjs";
+import { keyboard } from "./ui/keyboard.mjs";
 import { people } from "./ui/people.mjs";
 import { settings } from "./ui/settings.mjs";
 import { speed } from "./ui/speed.mjs";
@@ -13,5 +14,5 @@ import { welcome } from "./ui/welcome.mjs";
 
 const page = await openPage();
 usePage(page);
-for (const run of [welcome, create, gallery, chat, settings, people, admin, hostile, speed]) await run(page);
+for (const run of [welcome, create, gallery, chat, settings, people, admin, keyboard, hostile, speed]) await run(page);
 await browser.close();

@@ -9,7 +9,7 @@ const HOSTILE = [
   "# Heading\n\n<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>",
   "[click](javascript:window.hacked=1) ![pixel](https://example.org/pixel.png) <https://example.org/>",
   "<details open ontoggle=window.hacked=1> <svg onload=window.hacked=1>",
-  `${"w".repeat(2_000)}`,
+  `${"w".repeat(400)}`,
   "| a | b |\n|---|---|\n| `<b>` | **bold** |",
   "```html\n<script>window.hacked=1</script>\n```",
 ].join("\n\n");
@@ -80,7 +80,8 @@ export async function chat(page) {
     await send(page, "wait for me");
     await page.getByText("Here is", { exact: true }).waitFor();
     await page.reload();
-    await page.getByText("Here is", { exact: true }).waitFor();
+    // What was written so far comes with the next word, or with the end.
+    await replies(page).last().getByText("Thinking…").or(page.getByText("Here is", { exact: true })).waitFor();
     await page.getByRole("button", { name: "Stop", exact: true }).click();
     await page.getByRole("button", { name: "Send", exact: true }).waitFor();
     await page.getByText("Here is", { exact: true }).waitFor();

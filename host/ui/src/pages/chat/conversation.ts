@@ -38,6 +38,8 @@ const TURN_EVENTS = ["status", "files", "chat:message", "chat:completion", "chat
 /** Events that arrive while the chat is read: they are applied to what was read. */
 let waiting: ServerEvent[] | undefined;
 let newestLoad = 0;
+/** The turn was stopped, and the chat was not read since. */
+let wasStopped = false;
 
 /** Shows a chat, or an empty one. */
 export async function openChat(id: string | undefined): Promise<void> {
@@ -60,6 +62,7 @@ export async function reloadChat(): Promise<void> {
   if (id === undefined) return;
   const load = ++newestLoad;
   waiting = [];
+  wasStopped = false;
   try {
     const [stored, tasks] = await Promise.all([
       get("/api/v1/chats/{id}", { path: { id } }),
@@ -135,6 +138,9 @@ function receive(event: ServerEvent): void {
   }
   if (data.type === "chat:title" && typeof data.data === "string") updateConversation({ title: data.data });
   if (data.type === "chat:active") isActive.value = (data.data as { active?: boolean } | null)?.active === true;
+  if (data.type === "chat:tasks:cancel") wasStopped = true;
+  // What was written before this page was opened only the server knows.
+  if (wasStopped && !isActive.peek()) void reloadChat();
   if (message_id === null) return;
   const message = messages.get(message_id);
   if (data.type === "pinhole:progress") {

@@ -67,7 +67,7 @@ export function ImageFailure({ message, reason, options }: ImageFailureProps) {
           >
             {others.map((it) => (
               <button key={it.name} type="button" disabled={isBusy} onClick={() => void retry(message, { engine: it.name, model: "" })}>
-                {it.title === it.name ? it.title : `${it.title} · ${it.name}`}
+                {it.name === it.engine ? it.title : `${it.title} · ${it.name}`}
               </button>
             ))}
           </Menu>

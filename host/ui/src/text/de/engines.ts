@@ -267,6 +267,7 @@ export const engines: Text["engines"] = {
     candidate: (name, version) => `${name} ${version} ist in Betrieb und wird beobachtet`,
     parked: (name, version) => `${name} ${version} wartet auf Freigabe`,
     steps: "Was der Server geprüft hat",
+    may: "Was sie darf",
     refused: "Die Komponente wurde abgelehnt",
     refusedHint: "Nichts hat sich geändert.",
     force409: "Trotzdem installieren",

@@ -268,6 +268,7 @@ export const engines = {
     candidate: (name: string, version: string) => `${name} ${version} serves and is watched`,
     parked: (name: string, version: string) => `${name} ${version} waits for approval`,
     steps: "What the server checked",
+    may: "What it may do",
     refused: "The component was refused",
     refusedHint: "Nothing has changed.",
     force409: "Install anyway",

@@ -1,7 +1,9 @@
 import { useEffect, useState } from "preact/hooks";
+import { useResource } from "../../../components/resource.ts";
 import { formatDuration } from "../../../format.ts";
 import { IconAlert, IconCheck } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
+import { describeEngine } from "./requests.ts";
 import { RightList } from "./right_list.tsx";
 import { shortDigest } from "./states.ts";
 import type { InstallReport } from "./types.ts";
@@ -83,11 +85,12 @@ export function Report({ report, onReview, onAgain, onClose }: ReportProps) {
       {isParked && report.new_rights.length > 0 && (
         <>
           <h3>{t.engines.reviewNew}</h3>
-          <div class="scroll-y">
+          <div class="scroll-y" tabIndex={0} role="group" aria-label={t.engines.reviewNew}>
             <RightList level={4} rights={report.new_rights.map((right) => ({ right, state: "new" }))} bindings={[]} />
           </div>
         </>
       )}
+      {!isParked && <GrantedRights name={report.engine} />}
       <div class="row end">
         <button type="button" class="quiet" onClick={onAgain}>
           {t.engines.installation.again}
@@ -108,6 +111,21 @@ export function Report({ report, onReview, onAgain, onClose }: ReportProps) {
         )}
       </div>
     </div>
+  );
+}
+
+/** What the engine may do now. A new engine serves without a question. */
+function GrantedRights({ name }: { name: string }) {
+  const engine = useResource((signal) => describeEngine(name, signal), [name]);
+  const granted = engine.value?.rights.filter((it) => it.state === "granted") ?? [];
+  if (granted.length === 0) return null;
+  return (
+    <>
+      <h3>{t.engines.installation.may}</h3>
+      <div class="scroll-y" tabIndex={0} role="group" aria-label={t.engines.installation.may}>
+        <RightList level={4} rights={granted} bindings={engine.value?.serving?.bindings ?? []} />
+      </div>
+    </>
   );
 }
 

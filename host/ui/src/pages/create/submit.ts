@@ -8,6 +8,21 @@ import { toRequest, type CreateForm, type FormSource } from "./form_state.ts";
 /** The key of a request that got no response, so that sending it again does not create a second job. */
 const unanswered = new Map<string, string>();
 
+/** The masks that jobs were sent with, by the id of the job: the server does not return them. */
+const masks = new Map<string, string>();
+/** A mask of many megapixels is large. */
+const MAX_MASKS = 12;
+
+export function maskOf(jobId: string): string | undefined {
+  return masks.get(jobId);
+}
+
+function rememberMask(jobId: string, mask: string): void {
+  masks.set(jobId, mask);
+  const [oldest] = masks.keys();
+  if (oldest !== undefined && masks.size > MAX_MASKS) masks.delete(oldest);
+}
+
 export async function createJob(request: JobRequest): Promise<Job> {
   const body = JSON.stringify(request);
   const key = unanswered.get(body) ?? randomKey();
@@ -15,6 +30,7 @@ export async function createJob(request: JobRequest): Promise<Job> {
   try {
     const job = await post<Job>("/api/v1/jobs", request, { headers: { "idempotency-key": key } });
     unanswered.delete(body);
+    if (request.mask) rememberMask(job.id, request.mask);
     return job;
   } catch (error) {
     // After a refusal there is no job that could be created twice.

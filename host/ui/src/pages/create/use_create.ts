@@ -12,7 +12,7 @@ import type { Actions, NamedImage } from "./actions.ts";
 import { groupJobs } from "./batches.ts";
 import { abilitiesOf, engineOf, reuse, targetsOf, type FormSource, type Recipe, type ReuseChoice } from "./form_state.ts";
 import { stopJob } from "./queue.tsx";
-import { createJob, randomKey, randomSeed, submit, uploadSources } from "./submit.ts";
+import { createJob, maskOf, randomKey, randomSeed, submit, uploadSources } from "./submit.ts";
 import { useForm } from "./use_form.ts";
 import { useImages } from "./use_images.ts";
 import { useRecentJobs } from "./use_recent_jobs.ts";
@@ -66,7 +66,8 @@ export function useCreate() {
   });
   const again = useAction(async (job: Job, changes: Partial<NonNullable<Job["request"]>>) => {
     if (!job.request) return;
-    const { mask, sources, ...request } = job.request;
+    const { mask: storedMask, sources, ...request } = job.request;
+    const mask = storedMask ?? maskOf(job.id);
     note(await createJob({ engine: job.binding, ...request, ...(sources?.length ? { sources } : {}), ...(mask ? { mask } : {}), ...changes }));
     setShownId(undefined);
   });

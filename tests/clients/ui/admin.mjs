@@ -87,30 +87,6 @@ export async function admin(page) {
     await page.getByRole("button", { name: "Pin", exact: true }).waitFor();
   });
 
-  await step("an engine has figures, charts, traffic, jobs and a log", async () => {
-    for (const prompt of ["a mill", "a bridge", "a ferry"]) await request(page, "POST", "/api/v1/jobs", { prompt, engine: "sketch" });
-    const { jobs } = await request(page, "GET", "/api/v1/jobs?limit=3");
-    for (const { id } of jobs) await request(page, "GET", `/api/v1/jobs/${id}?wait=30`);
-    await page.goto(`${SERVER}/admin/engines/sketch`);
-    await page.locator(".chart canvas").first().waitFor();
-    await settle(page);
-    await lookAt(page, "engine");
-    for (const tab of ["Traffic", "Jobs", "Log"]) {
-      await page.getByRole("tab", { name: tab }).click();
-      await page.getByRole("tab", { name: tab, selected: true }).waitFor();
-      await settle(page);
-      await lookAt(page, `engine-${tab.toLowerCase()}`);
-    }
-  });
-
-  await step("an engine is removed", async () => {
-    await page.goto(`${SERVER}/admin/engines/${GUEST}`);
-    await page.getByRole("main").getByRole("button", { name: "More", exact: true }).click();
-    await page.getByRole("button", { name: "Remove…" }).click();
-    await dialog(page).getByRole("button", { name: "Remove", exact: true }).click();
-    await dialog(page).waitFor({ state: "detached" });
-  });
-
   await step("jobs of all users are listed and stopped", async () => {
     await setUpUpstream(page);
     for (const prompt of ["a harbor that waits", "a fox that waits"]) await request(page, "POST", "/api/v1/jobs", { prompt, engine: "openai" });
@@ -126,6 +102,31 @@ export async function admin(page) {
     await page.getByText("No job runs or waits").waitFor();
     for (let count = 0; count < 2; count += 1) await releaseDraft();
     await removeUpstream(page);
+  });
+
+  await step("an engine has figures, charts, traffic, jobs and a log", async () => {
+    for (const prompt of ["a mill", "a bridge", "a ferry"]) await request(page, "POST", "/api/v1/jobs", { prompt, engine: "sketch" });
+    const { jobs } = await request(page, "GET", "/api/v1/jobs?limit=3");
+    for (const { id } of jobs) await request(page, "GET", `/api/v1/jobs/${id}?wait=30`);
+    await page.goto(`${SERVER}/admin/engines/sketch`);
+    await page.locator(".chart canvas").first().waitFor();
+    await settle(page);
+    await lookAt(page, "engine");
+    await page.goto(`${SERVER}/admin/engines/openai`);
+    for (const tab of ["Traffic", "Jobs", "Log"]) {
+      await page.getByRole("tab", { name: tab }).click();
+      await page.getByRole("tab", { name: tab, selected: true }).waitFor();
+      await settle(page);
+      await lookAt(page, `engine-${tab.toLowerCase()}`);
+    }
+  });
+
+  await step("an engine is removed", async () => {
+    await page.goto(`${SERVER}/admin/engines/${GUEST}`);
+    await page.getByRole("main").getByRole("button", { name: "More", exact: true }).click();
+    await page.getByRole("button", { name: "Remove…" }).click();
+    await dialog(page).getByRole("button", { name: "Remove", exact: true }).click();
+    await dialog(page).waitFor({ state: "detached" });
   });
 
   await step("the audit log says what was refused and what it means", async () => {

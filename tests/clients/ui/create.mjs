@@ -141,6 +141,12 @@ export async function create(page) {
     assert.equal(edit.prompt, EDIT);
     await checkMask(page, edit.mask, edit.image ?? edit["image[]"]);
     await page.getByRole("button", { name: /^Remove / }).click();
+    const answered = page.waitForResponse((it) => it.request().method() === "POST" && it.url().endsWith("/api/v1/jobs"));
+    await page.getByRole("button", { name: "Vary" }).first().click();
+    const { id } = await (await answered).json();
+    await request(page, "GET", `/api/v1/jobs/${id}?wait=30`);
+    assert.equal((await lastEdit()).mask, edit.mask, "a variation has no mask");
+    await page.getByRole("button", { name: "Stop", exact: true }).waitFor({ state: "detached" });
   });
 
   await step("reuse asks what to reuse; its undo restores what was entered", async () => {

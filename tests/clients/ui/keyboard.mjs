@@ -21,12 +21,14 @@ export async function keyboard(signedIn) {
     await page.getByRole("navigation", { name: "Main" }).waitFor();
   });
 
-  await step("keyboard: the first Tab offers to skip to the content", async () => {
+  await step("keyboard: a link skips the navigation", async () => {
+    await request(page, "POST", "/api/v1/images/generations", { prompt: "a kite over a field", size: "512x512" });
     await page.goto(`${SERVER}/gallery`);
-    await page.getByRole("heading", { level: 1 }).waitFor();
-    await page.evaluate(() => document.activeElement?.blur());
+    await page.locator(".tile > a").first().waitFor();
+    await tabTo(page, "Skip to content", "Shift+Tab");
+    await keys.press("Enter");
     await keys.press("Tab");
-    assert.match(await focused(page), /Skip to content|Pinhole/);
+    assert.ok(await page.evaluate(() => document.activeElement?.closest("main") !== null), await focused(page));
   });
 
   await step("keyboard: chat", async () => {
@@ -122,7 +124,8 @@ function focused(page) {
 /** Runs in the browser. */
 function isFocusVisible() {
   const element = document.activeElement;
-  if (element === null || element === document.body) return true;
+  // The browser draws the focus of the parts of a date.
+  if (element === null || element === document.body || element.matches('input[type="date"]')) return true;
   const shown = [element, element.closest(".message-box, .create-box, .search-field, label")].filter(Boolean);
   return shown.some((it) => {
     const { outlineStyle, outlineWidth } = getComputedStyle(it);

@@ -37,6 +37,10 @@ const TURN_EVENTS = ["status", "files", "chat:message", "chat:completion", "chat
 
 /** Events that arrive while the chat is read: they are applied to what was read. */
 let waiting: ServerEvent[] | undefined;
+/** Events of a new chat whose id the response to its first message brings. The server stores its text only at the end. */
+let early: ServerEvent[] = [];
+/** A turn that runs longer than the request for it has more events than a page needs. */
+const MAX_EARLY_EVENTS = 200;
 let newestLoad = 0;
 /** The turn was stopped, and the chat was not read since. */
 let wasStopped = false;
@@ -61,7 +65,8 @@ export async function reloadChat(): Promise<void> {
   const { id } = conversation.peek();
   if (id === undefined) return;
   const load = ++newestLoad;
-  waiting = [];
+  waiting = early.filter((event) => event.chat_id === id);
+  early = [];
   wasStopped = false;
   try {
     const [stored, tasks] = await Promise.all([
@@ -131,6 +136,7 @@ export function updateConversation(fields: Partial<Conversation>): void {
 function receive(event: ServerEvent): void {
   const { chat_id, message_id, data } = event;
   const { id, messages } = conversation.peek();
+  if (id === undefined && messages.size > 0 && early.length < MAX_EARLY_EVENTS) early.push(event);
   if (id === undefined || chat_id !== id) return;
   if (waiting) {
     waiting.push(event);

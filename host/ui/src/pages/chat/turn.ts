@@ -106,7 +106,7 @@ async function send(user: Message, options: ImageOptions, isNew: boolean): Promi
   }
 }
 
-/** The chat is stored now: it gets its URL. Events that came before its id was known are read from the server. */
+/** The chat is stored now: it gets its URL. Events that came before its id was known are applied after it was read. */
 function adopt(chatId: string): void {
   // The person may have opened another chat meanwhile.
   if (conversation.peek().id !== undefined) return;

@@ -45,6 +45,9 @@ const TURN_EVENTS = ["status", "files", "chat:message", "chat:completion", "chat
 
 /** Events that arrive while the chat is read: they are applied to what was read. */
 let waiting: ServerEvent[] | undefined;
+/** Text of a response that arrives before its new chat has an id here. The server stores it at the end only. */
+let early: ServerEvent[] = [];
+const TEXT_EVENTS = ["chat:completion", "chat:message"];
 let newestLoad = 0;
 /** The turn was stopped, and the chat was not read since. */
 let wasStopped = false;
@@ -69,7 +72,8 @@ export async function reloadChat(): Promise<void> {
   const { id } = conversation.peek();
   if (id === undefined) return;
   const load = ++newestLoad;
-  waiting = [];
+  waiting = early.filter((it) => it.chat_id === id);
+  early = [];
   wasStopped = false;
   const path = encodeURIComponent(id);
   try {
@@ -140,6 +144,7 @@ export function updateConversation(fields: Partial<Conversation>): void {
 function receive(event: ServerEvent): void {
   const { chat_id, message_id, data } = event;
   const { id, messages } = conversation.peek();
+  if (id === undefined && message_id !== null && messages.has(message_id) && TEXT_EVENTS.includes(data.type)) early.push(event);
   if (id === undefined || chat_id !== id) return;
   if (waiting) {
     waiting.push(event);

@@ -1,6 +1,6 @@
 // Builds the pages into `dist`: files with a hash in their names under `dist/ui`, and `index.html`, which names them.
 // `--watch` builds again after each change.
-import { readFile, readdir, rm, writeFile, mkdir, cp } from "node:fs/promises";
+import { cp, mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
@@ -8,7 +8,9 @@ import * as esbuild from "esbuild";
 
 const watch = process.argv.includes("--watch");
 const root = import.meta.dirname;
-const dist = join(root, "dist");
+const built = join(root, "dist");
+/** A server that runs sees the whole build, or the one before. */
+const dist = watch ? built : join(root, "dist.new");
 
 const common = {
   outdir: join(dist, "ui"),
@@ -93,4 +95,6 @@ if (watch) {
   console.log("watching host/ui/src; stop with Ctrl-C");
 } else {
   await esbuild.build(scripts(await esbuild.build(styles)));
+  await rm(built, { recursive: true, force: true });
+  await rename(dist, built);
 }

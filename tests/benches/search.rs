@@ -28,6 +28,8 @@ const OTHER_CHATS: usize = 500;
 /// Images of the user, and of each of nine others.
 const IMAGES: usize = 10_000;
 const OTHER_GALLERIES: usize = 9;
+/// The argument with which only the gallery is measured.
+const GALLERY_ONLY: &str = "gallery";
 const WORDS_PER_MESSAGE: usize = 60;
 const WORDS: usize = 20_000;
 const ROUNDS: usize = 200;
@@ -128,6 +130,10 @@ async fn main() {
     let store = Store::open(directory.path()).await.unwrap();
     let (user_id, other_id) = (add_user(&store, "ada").await, add_user(&store, "bob").await);
     let mut language = Language::new();
+    measure_gallery(&store, &mut language, &user_id).await;
+    if std::env::args().any(|argument| argument == GALLERY_ONLY) {
+        return;
+    }
     add_chats(&store, &mut language, &other_id, OTHER_CHATS).await;
     let start = Instant::now();
     add_chats(&store, &mut language, &user_id, CHATS).await;
@@ -184,7 +190,6 @@ async fn main() {
         summary(&mut all),
         GOAL.as_millis()
     );
-    measure_gallery(&store, &mut language, &user_id).await;
 }
 
 /// Adds an image of each user in turn, as they would generate at the same time.

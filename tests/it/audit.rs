@@ -260,9 +260,9 @@ async fn entries_are_filtered_and_read_page_by_page() {
         let body = response.bytes().await.unwrap();
         (status, serde_json::from_slice::<Value>(&body).unwrap())
     };
-    let (mut jobs, mut query) = (Vec::new(), "kind=limit&limit=10".to_owned());
+    let (mut jobs, mut next_query) = (Vec::new(), "kind=limit&limit=10".to_owned());
     loop {
-        let (status, page) = request(&query).await;
+        let (status, page) = request(&next_query).await;
         assert_eq!(status, 200, "{page}");
         let lines = page["lines"].as_array().unwrap();
         jobs.extend(
@@ -273,7 +273,7 @@ async fn entries_are_filtered_and_read_page_by_page() {
         let Some(next) = page["next"].as_str() else {
             break;
         };
-        query = format!("kind=limit&limit=10&cursor={next}");
+        next_query = format!("kind=limit&limit=10&cursor={next}");
     }
     let expected: Vec<_> = (0..25).rev().map(|number| number.to_string()).collect();
     assert_eq!(jobs, expected);

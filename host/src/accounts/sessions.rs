@@ -170,8 +170,8 @@ mod tests {
             },
             ..session(None)
         };
-        let token = signer().sign(&of_key).token;
-        assert_eq!(signer().verify(&token, 0), Some(of_key));
+        let signed = signer().sign(&of_key);
+        assert_eq!(signer().verify(&signed.token, 0), Some(of_key));
     }
 
     #[test]

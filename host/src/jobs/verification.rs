@@ -149,6 +149,7 @@ mod tests {
             content_type: None,
             body: bytes::Bytes::new().into(),
             is_web_socket: false,
+            credential_fields: Vec::new(),
         })
     }
 

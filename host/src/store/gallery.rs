@@ -1,6 +1,6 @@
 //! A user's images as a gallery: pages by cursor, filters and search.
 //!
-//! All filters are columns of one index, `gallery`, so that a search reads no other page of the table. Two
+//! All filters are columns of one index, `gallery`, so that a search reads no page of the table. Two
 //! statements read a page: the first finds the ids and how long the rows are, so that the caller can count
 //! the memory before the second reads them.
 
@@ -121,10 +121,9 @@ impl Store {
         let mut query = QueryBuilder::new(
             "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at, width, height,
                  is_generated, is_starred
-             FROM files WHERE deleted_at IS NULL AND user_id = ",
+             FROM files WHERE deleted_at IS NULL",
         );
-        query.push_bind(user_id);
-        push_ids(&mut query, ids);
+        push_own_ids(&mut query, user_id, ids);
         let rows = query.build().fetch_all(&self.pool).await?;
         let mut by_id = HashMap::with_capacity(rows.len());
         for row in &rows {
@@ -176,8 +175,7 @@ impl Store {
         query.push_bind(i64::from(is_starred));
         query.push(" WHERE deleted_at IS NULL AND is_starred <> ");
         query.push_bind(i64::from(is_starred));
-        query.push(" AND user_id = ").push_bind(user_id);
-        push_ids(&mut query, ids);
+        push_own_ids(&mut query, user_id, ids);
         let mut statement = self.begin_statement().await?;
         let done = query.build().execute(&mut *statement).await?;
         statement.commit().await?;
@@ -238,8 +236,12 @@ fn select_keys(
     query
 }
 
-/// Completes a condition: one of these ids.
-pub(super) fn push_ids(query: &mut QueryBuilder<Sqlite>, ids: &[String]) {
+/// Completes a condition: one of these ids, and of this user. The ids are looked up: without the cast, SQLite
+/// would read all rows of the user.
+pub(super) fn push_own_ids(query: &mut QueryBuilder<Sqlite>, user_id: &str, ids: &[String]) {
+    query
+        .push(" AND CAST(user_id AS TEXT) = ")
+        .push_bind(user_id);
     query.push(" AND id IN (");
     let mut list = query.separated(", ");
     for id in ids {

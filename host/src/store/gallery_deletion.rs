@@ -6,7 +6,7 @@
 use pinhole_ground::guard::Guard;
 use sqlx::{QueryBuilder, SqliteConnection};
 
-use super::gallery::push_ids;
+use super::gallery::push_own_ids;
 use super::storage::storage_use;
 use super::{Store, now};
 
@@ -44,9 +44,8 @@ impl Store {
         let mut query = QueryBuilder::new("UPDATE files SET deleted_at = ");
         query.push_bind(deleted_at);
         query.push(", use_before = ").push_bind(use_before);
-        query.push(" WHERE deleted_at IS NULL AND user_id = ");
-        query.push_bind(user_id);
-        push_ids(&mut query, ids);
+        query.push(" WHERE deleted_at IS NULL");
+        push_own_ids(&mut query, user_id, ids);
         query.push(" RETURNING id");
         let deleted = query.build_query_scalar();
         let deleted_ids = deleted.fetch_all(&mut *transaction).await?;
@@ -73,8 +72,7 @@ impl Store {
         let mut query =
             QueryBuilder::new("UPDATE files SET deleted_at = NULL WHERE deleted_at >= ");
         query.push_bind(since);
-        query.push(" AND user_id = ").push_bind(user_id);
-        push_ids(&mut query, ids);
+        push_own_ids(&mut query, user_id, ids);
         query.push(" RETURNING use_before");
         let restored = query.build_query_scalar::<i64>();
         let restored = restored.fetch_all(&mut *transaction).await?;

@@ -142,11 +142,11 @@ impl IdentityCache {
             return Ok(is_valid.then_some(user));
         }
         // Unknown credentials leave no entry, so that they remove no others.
-        let Some(cached) = read().await? else {
+        let Some(found) = read().await? else {
             return Ok(None);
         };
-        let user = cached.user.clone();
-        lock(&self.users).insert(version, credential, cached);
+        let user = found.user.clone();
+        lock(&self.users).insert(version, credential, found);
         Ok(Some(user))
     }
 

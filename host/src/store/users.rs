@@ -42,7 +42,7 @@ pub struct UserFilter {
 /// The columns of a profile.
 const PROFILE: &str = "SELECT users.id, name, role, created_at, COALESCE(email, '') AS email,
          user_uses.last_used_at AS last_active_at,
-         (SELECT COUNT(*) FROM files WHERE files.user_id = users.id) AS image_count
+         (SELECT COUNT(*) FROM files WHERE files.user_id = users.id AND files.deleted_at IS NULL) AS image_count
      FROM users
      LEFT JOIN accounts ON accounts.user_id = users.id
      LEFT JOIN user_uses ON user_uses.user_id = users.id";

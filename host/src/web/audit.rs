@@ -167,7 +167,7 @@ async fn list(
         dropped,
         guards,
         lines,
-        next: page.next.map(|cursor| cursor.to_string()),
+        next: page.next.map(|next| next.to_string()),
     }))
 }
 

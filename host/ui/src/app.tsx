@@ -34,7 +34,11 @@ export function App() {
 
 /** Holds the place of a page for the moment until it is there. */
 function Waiting() {
-  return <div class="page" aria-busy="true" aria-label={t.shell.loading} />;
+  return (
+    <main class="page" aria-busy="true">
+      <h1 class="visually-hidden">{t.shell.loading}</h1>
+    </main>
+  );
 }
 
 /** Set-up and sign-in. */

@@ -1,4 +1,5 @@
 // Dates, numbers and amounts in the language of the page.
+import type { Cost } from "./api/types.ts";
 import { language } from "./preferences.ts";
 
 const dateTime = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
@@ -52,9 +53,8 @@ export function formatBytes(bytes: number): string {
   return unit(bytes / 1_000 ** power, BYTE_UNITS[power] ?? "byte", power === 0 ? 0 : 1);
 }
 
-/** From millionths of a unit of the currency. Other units than a currency's code follow the number. */
-export function formatCost(micros: number, currency: string): string {
-  const amount = micros / 1_000_000;
+/** An amount of a currency, or of the upstream's own unit, such as credits, which follows the number. */
+export function formatCost({ amount, unit: currency }: Cost): string {
   if (!/^[A-Z]{3}$/.test(currency)) return `${formatNumber(amount, 4)} ${currency}`;
   return new Intl.NumberFormat(language, { style: "currency", currency, maximumFractionDigits: 4 }).format(amount);
 }

@@ -64,13 +64,13 @@ function noteProgress(id: string, progress: JobProgress): void {
 }
 
 async function reload(): Promise<void> {
-  const { jobs } = await get<{ jobs: Job[] }>("/api/v1/jobs", { query: { state: "active", limit: 100 } });
+  const { jobs } = await get("/api/v1/jobs", { query: { state: "active", limit: 100 } });
   const before = activeJobs.peek();
   activeJobs.value = new Map(jobs.map(newestOf).filter(isActive).map((job) => [job.id, job]));
   for (const id of before.keys()) {
     if (activeJobs.value.has(id)) continue;
     // It ended while events were lost.
-    get<Job>(`/api/v1/jobs/${id}`).then(noteJob, () => undefined);
+    get("/api/v1/jobs/{id}", { path: { id } }).then(noteJob, () => undefined);
   }
 }
 

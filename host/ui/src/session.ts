@@ -2,40 +2,28 @@
 import { batch, computed, signal } from "@preact/signals";
 import { ApiError, get, post, sessionExpired } from "./api/client.ts";
 import { disconnect } from "./api/events.ts";
-
-export interface SessionUser {
-  id: string;
-  name: string;
-  email: string;
-  role: "admin" | "user" | "pending";
-}
-
-export interface ServerConfig {
-  version: string;
-  features: { enable_signup?: boolean };
-  pinhole?: { version: string; admin_pages: boolean; setup_needed: boolean; sign_up: boolean; signed_in: boolean };
-}
+import type { ServerConfig, Session } from "./api/types.ts";
 
 /** `undefined` until the server has said who it is; `null` without a session. */
-export const user = signal<SessionUser | null | undefined>(undefined);
+export const user = signal<Session | null | undefined>(undefined);
 export const config = signal<ServerConfig | undefined>(undefined);
 
 export const isAdministrator = computed(() => user.value?.role === "admin");
-export const hasAdminPages = computed(() => isAdministrator.value && config.value?.pinhole?.admin_pages !== false);
+export const hasAdminPages = computed(() => isAdministrator.value && config.value?.pinhole.admin_pages !== false);
 
 /** Reads both at the start. An error is the server's; a missing session is not an error. */
 export async function loadSession(): Promise<void> {
-  const server = await get<ServerConfig>("/api/config");
-  const found = server.pinhole?.signed_in === false ? null : await whoAmI();
+  const server = await get("/api/config");
+  const found = server.pinhole.signed_in ? await whoAmI() : null;
   batch(() => {
     config.value = server;
     user.value = found;
   });
 }
 
-async function whoAmI(): Promise<SessionUser | null> {
+async function whoAmI(): Promise<Session | null> {
   try {
-    return await get<SessionUser>("/api/v1/auths/");
+    return await get("/api/v1/auths/");
   } catch (error) {
     if (error instanceof ApiError && (error.status === 401 || error.status === 403)) return null;
     throw error;
@@ -45,7 +33,7 @@ async function whoAmI(): Promise<SessionUser | null> {
 export type Credentials = { email: string; password: string } | { key: string };
 
 export async function signIn(credentials: Credentials): Promise<void> {
-  await post("/api/v1/auths/signin", credentials);
+  await post("/api/v1/auths/signin", { body: credentials });
   user.value = await whoAmI();
   sessionExpired.value = false;
 }

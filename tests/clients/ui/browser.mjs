@@ -93,12 +93,13 @@ export async function step(name, run, { statuses = [] } = {}) {
 /** Looks at the page in all sizes and both schemes: no scroll bar at the bottom, no violation of axe. */
 export async function lookAt(target, name) {
   const before = target.viewportSize();
+  await target.locator("main:not([aria-busy]) h1").first().waitFor({ state: "attached" });
   for (const look of LOOKS) {
     await target.setViewportSize(look.viewport);
     await target.emulateMedia({ colorScheme: look.colorScheme, reducedMotion: "reduce" });
     await settle(target);
     const width = await target.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    assert.ok(width <= 0, `${name}, ${look.name}: the page is ${width} px wider than the window`);
+    assert.ok(width <= 0, `${name}, ${look.name}: the page is ${width} px wider than the window: ${await widestElements(target)}`);
     await checkAccessibility(target, `${name}, ${look.name}`);
     if (!PUBLISHED.includes(look.name)) continue;
     const file = path.join(screenshots, `${name}-${look.name}.jpg`);
@@ -106,6 +107,14 @@ export async function lookAt(target, name) {
   }
   await target.setViewportSize(before);
   await target.emulateMedia({ colorScheme: "light", reducedMotion: "no-preference" });
+}
+
+/** The elements that reach beyond the window. */
+function widestElements(target) {
+  return target.evaluate(() => {
+    const wide = [...document.querySelectorAll("body *")].filter((it) => it.getBoundingClientRect().right > innerWidth + 1);
+    return wide.slice(0, 5).map((it) => `${it.localName}.${it.className}`).join(", ");
+  });
 }
 
 /** Waits until the images in the window are there and the layout rests. */

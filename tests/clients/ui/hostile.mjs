@@ -45,7 +45,7 @@ export async function hostile(page) {
       await page.getByRole("heading", { level: 1 }).waitFor();
       await checkLayout(page, path);
     }
-  }, { statuses: [400, 404] });
+  }, { statuses: [400, 401, 404] });
 
   await step("no other page may show these pages in a frame", async () => {
     const response = await fetch(SERVER, { headers: { accept: "text/html" } });

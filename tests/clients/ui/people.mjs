@@ -15,11 +15,11 @@ export async function people(page) {
     const list = () => fetch(`${SERVER}/v1/models`, { headers: { authorization: `Bearer ${key}` } });
     assert.equal((await list()).status, 200);
     await dialog.getByRole("button", { name: "Done" }).click();
-    await page.getByRole("cell", { name: "laptop" }).waitFor();
+    await page.getByRole("cell", { name: "laptop", exact: true }).waitFor();
     await lookAt(page, "profile");
     await page.getByRole("button", { name: "Revoke laptop" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Revoke", exact: true }).click();
-    await page.getByRole("cell", { name: "laptop" }).waitFor({ state: "detached" });
+    await page.getByRole("cell", { name: "laptop", exact: true }).waitFor({ state: "detached" });
     assert.equal((await list()).status, 401);
   });
 

@@ -20,7 +20,9 @@ export async function speed(page) {
       const session = await fresh.context().newCDPSession(fresh);
       await session.send("Network.enable");
       let bytes = 0;
-      session.on("Network.loadingFinished", (event) => (bytes += event.encodedDataLength));
+      const images = new Set();
+      session.on("Network.responseReceived", ({ requestId, type }) => void (type === "Image" && images.add(requestId)));
+      session.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => void (images.has(requestId) || (bytes += encodedDataLength)));
       await fresh.goto(SERVER);
       await fresh.getByRole("heading", { level: 1 }).waitFor();
       times.push(await fresh.evaluate(() => performance.now()));

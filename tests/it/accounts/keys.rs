@@ -184,16 +184,16 @@ async fn expired_key_is_unknown() {
 async fn session_with_a_key_ends_with_the_key() {
     let server = server(&[]).await;
     // The first administrator has no password.
-    let (status, first) = post(&server, SIGN_IN, "", json!({"key": server.key})).await;
-    assert_eq!((status, &first["role"]), (200, &json!("admin")));
+    let (first_status, first) = post(&server, SIGN_IN, "", json!({"key": server.key})).await;
+    assert_eq!((first_status, &first["role"]), (200, &json!("admin")));
     assert_eq!(first["email"], "");
     assert!(is_valid(&server, &text(&first, "token")).await);
 
     let (_, token) = create_user(&server, "ada", "user").await;
     let key = create_key(&server, &token, json!({"name": "a"})).await;
     let other = create_key(&server, &token, json!({"name": "b"})).await;
-    let begin = async |key: &Value| {
-        let body = json!({"key": format!(" {} ", text(key, "key"))});
+    let begin = async |created: &Value| {
+        let body = json!({"key": format!(" {} ", text(created, "key"))});
         let (status, session) = post(&server, SIGN_IN, "", body).await;
         assert_eq!(status, 200, "{session}");
         assert_eq!(session["email"], "ada@example.com");

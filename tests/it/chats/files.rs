@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 use pinhole::files::ImageRecord;
-use pinhole::jobs::{CompletedJob, ImageDetails, ImageOrigin, JobRecord};
+use pinhole::jobs::{CompletedJob, ImageDetails, ImageOrigin, ImageProvenance};
 use pinhole::store::{FileRow, MessageLink, User};
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
@@ -283,7 +283,7 @@ async fn images_are_linked_only_to_writable_messages() {
         cost: None,
         warnings: Vec::new(),
         engine_warnings: 0,
-        record: JobRecord::default(),
+        provenance: ImageProvenance::default(),
     };
     let administrator = server
         .app

@@ -209,10 +209,10 @@ fn keys_and_sessions_are_listed_and_ended_while_the_server_runs() {
     let token = session["token"].as_str().unwrap();
     assert_eq!(status(&server, token), 200);
     let sessions = program.run(&["user", "sessions", "ada@example.com"]).done();
-    let [line] = &sessions[..] else {
+    let [only] = &sessions[..] else {
         panic!("{sessions:?}")
     };
-    assert!(line.contains("\t127.0.0.1\t"), "{line}");
+    assert!(only.contains("\t127.0.0.1\t"), "{only}");
     let unknown = ["user", "end-sessions", "ada@example.com", "--id", "x"];
     let refused = program.run(&unknown).failed(2);
     assert!(

@@ -75,7 +75,7 @@ async fn deleted_image_is_hidden_everywhere_and_restored() {
     let (bytes, stored) = (occupied(&server, &key).await, server.stored_files());
     assert!(bytes > 0);
     let visible = async || {
-        let status = async |path: &str| get(&server, &key, path).await.0;
+        let status = async |shown: &str| get(&server, &key, shown).await.0;
         let linked = server.client.get(link).send().await.unwrap();
         [
             status(&path).await,
@@ -231,7 +231,7 @@ async fn too_many_ids_are_refused() {
     let server = server().await;
     let ids: Vec<String> = (0..201).map(|number| number.to_string()).collect();
     for path in [STAR, DELETE, RESTORE] {
-        let body = |ids: &[String]| json!({"ids": ids, "starred": true});
+        let body = |some: &[String]| json!({"ids": some, "starred": true});
         let many = ask(&server, Method::POST, path, &server.key, Some(&body(&ids))).await;
         assert_eq!(many.0, 400, "{path}");
         assert_eq!(
@@ -261,9 +261,9 @@ async fn restore_does_not_exceed_the_quota_with_what_was_stored_meanwhile() {
     // Nor if the image that was stored meanwhile is deleted and restored, too.
     delete(&server, key, &[&second]).await;
     assert_eq!(restore(&server, key, &[&first]).await["restored"], 1);
-    let body = json!({"ids": [second]});
-    let (status, _) = ask(&server, Method::POST, RESTORE, key, Some(&body)).await;
-    assert_eq!(status, 413);
+    let both = json!({"ids": [first, second]});
+    let refused = ask(&server, Method::POST, RESTORE, key, Some(&both)).await;
+    assert_eq!(refused.0, 413);
     delete(&server, key, &[&small]).await;
     assert_eq!(restore(&server, key, &[&small]).await["restored"], 1);
 }

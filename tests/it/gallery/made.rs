@@ -52,8 +52,8 @@ async fn image_of_each_api_has_its_request() {
     assert_eq!(made["seed"], 7);
     assert_eq!(made["url"], stored[0]["url"]);
 
-    let body = json!({"prompt": "a blue fox", "size": "48x64", "response_format": "url"});
-    let response = post(&server, &server.key, "/v1/images/generations", body).await;
+    let as_url = json!({"prompt": "a blue fox", "size": "48x64", "response_format": "url"});
+    let response = post(&server, &server.key, "/v1/images/generations", as_url).await;
     let url = file_path(response["data"][0]["url"].as_str().unwrap());
     let of_openai = image(&server, &id_of(&url)).await;
     assert_made(&of_openai, "a blue fox", (48, 64));
@@ -183,8 +183,8 @@ async fn administrator_does_not_read_prompts_of_others_in_files() {
     let path = format!("/api/v1/files/{}", made[0]["id"].as_str().unwrap());
     let (_, own) = get(&server, second, &path).await;
     assert_eq!(own["meta"]["data"]["request"]["prompt"], "a secret fox");
-    for path in [path.as_str(), "/api/v1/files/"] {
-        let (status, seen) = get(&server, &server.key, path).await;
+    for listed in [path.as_str(), "/api/v1/files/"] {
+        let (status, seen) = get(&server, &server.key, listed).await;
         assert_eq!(status, 200);
         assert!(!seen.to_string().contains("secret"), "{seen}");
         assert!(seen.to_string().contains("sketch"), "{seen}");

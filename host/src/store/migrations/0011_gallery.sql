@@ -47,8 +47,10 @@ WHEN OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NULL BEGIN
     UPDATE user_storage SET file_bytes = file_bytes + NEW.size_bytes WHERE user_id = NEW.user_id;
 END;
 
--- Has every column that a gallery filters by, so that a search reads no other page of the table.
-CREATE INDEX gallery ON files (user_id, created_at, id, is_generated, is_starred, binding, engine,
-    model, chat_id, search_text) WHERE deleted_at IS NULL;
+-- Has every column that a gallery filters by, so that a search reads no page of the table.
+CREATE INDEX gallery ON files (user_id, deleted_at, created_at, id, is_generated, is_starred,
+    binding, engine, model, chat_id, search_text);
+
+DROP INDEX files_of_user;
 
 CREATE INDEX deleted_files ON files (deleted_at) WHERE deleted_at IS NOT NULL;

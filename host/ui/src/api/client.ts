@@ -1,6 +1,8 @@
 // Requests to the server. A failure is an `ApiError`, whose message is a sentence for the person.
 import { signal } from "@preact/signals";
 import { t } from "../text/index.ts";
+import type { OptionsOf, ResponseOf, RouteOf } from "./routes.ts";
+import { url, type PathValues, type Query } from "./url.ts";
 
 /** True if the session has expired: a dialog asks to sign in, and the page stays as it is. */
 export const sessionExpired = signal(false);
@@ -20,34 +22,33 @@ export class ApiError extends Error {
   }
 }
 
-type Query = Record<string, string | number | boolean | undefined | null>;
-
 interface Options {
+  path?: PathValues;
   query?: Query;
+  body?: unknown;
   signal?: AbortSignal;
   headers?: Record<string, string>;
 }
 
-/** The URL with these query parameters. Those without a value are left out. */
-export function url(path: string, query: Query = {}): string {
-  const pairs = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
-  const text = new URLSearchParams(pairs.map(([name, value]) => [name, String(value)])).toString();
-  return text === "" ? path : `${path}?${text}`;
-}
-
-async function send(method: string, path: string, body: BodyInit | null, options: Options): Promise<Response> {
-  const headers: Record<string, string> = { accept: "application/json", ...options.headers };
-  if (typeof body === "string") headers["content-type"] = "application/json";
+async function send<T>(method: string, route: string, { path, query, body, signal, headers: others }: Options = {}): Promise<T> {
+  const headers: Record<string, string> = { accept: "application/json", ...others };
+  let content: BodyInit | null = null;
+  if (body instanceof FormData) content = body;
+  else if (method !== "GET" && method !== "DELETE") {
+    // Cookies are accepted only with this type, also where there is nothing to say.
+    headers["content-type"] = "application/json";
+    content = JSON.stringify(body ?? {});
+  }
   let response: Response;
   try {
-    response = await fetch(url(path, options.query), { method, body, headers, signal: options.signal ?? null });
+    response = await fetch(url(route, path, query), { method, body: content, headers, signal: signal ?? null });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(0, t.shell.unreachable);
   }
-  if (response.ok) return response;
+  if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
   const failure = await readError(response);
-  if (failure.status === 401 && !path.startsWith("/api/v1/auths/sign") && path !== "/api/v1/auths/") {
+  if (failure.status === 401 && !route.startsWith("/api/v1/auths/sign") && route !== "/api/v1/auths/") {
     sessionExpired.value = true;
   }
   throw failure;
@@ -77,41 +78,26 @@ async function readError(response: Response): Promise<ApiError> {
   return new ApiError(status, message, field, retryAfter);
 }
 
-async function parse<T>(response: Response): Promise<T> {
-  if (response.status === 204) return undefined as T;
-  return (await response.json()) as T;
+export function get<R extends RouteOf<"get">>(route: R, ...[options]: OptionsOf<"get", R>): Promise<ResponseOf<"get", R>> {
+  return send("GET", route, options);
 }
 
-export async function get<T>(path: string, options: Options = {}): Promise<T> {
-  return parse(await send("GET", path, null, options));
+export function post<R extends RouteOf<"post">>(route: R, ...[options]: OptionsOf<"post", R>): Promise<ResponseOf<"post", R>> {
+  return send("POST", route, options);
 }
 
-export async function post<T>(path: string, body: unknown = {}, options: Options = {}): Promise<T> {
-  return parse(await send("POST", path, JSON.stringify(body), options));
-}
-
-export async function put<T>(path: string, body: unknown, options: Options = {}): Promise<T> {
-  return parse(await send("PUT", path, JSON.stringify(body), options));
+export function put<R extends RouteOf<"put">>(route: R, ...[options]: OptionsOf<"put", R>): Promise<ResponseOf<"put", R>> {
+  return send("PUT", route, options);
 }
 
 /** `DELETE`. Named so because `delete` is a keyword. */
-export async function remove<T>(path: string, options: Options = {}): Promise<T> {
-  return parse(await send("DELETE", path, null, options));
+export function remove<R extends RouteOf<"delete">>(route: R, ...[options]: OptionsOf<"delete", R>): Promise<ResponseOf<"delete", R>> {
+  return send("DELETE", route, options);
 }
 
 /** Sends a form, such as one with files. */
-export async function postForm<T>(path: string, form: FormData, options: Options = {}): Promise<T> {
-  return parse(await send("POST", path, form, options));
-}
-
-/** Sends bytes, such as a component. */
-export async function postBytes<T>(path: string, bytes: Blob, options: Options = {}): Promise<T> {
-  return parse(await send("POST", path, bytes, options));
-}
-
-/** The response itself, such as a stream or a file. */
-export async function open(method: string, path: string, body: unknown, options: Options = {}): Promise<Response> {
-  return send(method, path, body === undefined ? null : JSON.stringify(body), options);
+export function postForm<R extends RouteOf<"post">>(route: R, body: FormData): Promise<ResponseOf<"post", R>> {
+  return send("POST", route, { body });
 }
 
 /** What to show of a failure. */

@@ -1,161 +1,57 @@
-// The types of requests and responses.
+// The types of requests and responses, from the server's OpenAPI document.
+import type { components } from "../../generated/schema.d.ts";
 
-export type JobState = "waiting" | "running" | "done" | "failed" | "cancelled" | "interrupted";
+export type Schemas = components["schemas"];
 
-export interface Cost {
-  amount_micros: number;
-  currency: string;
-}
+export type Cost = Schemas["CostEntry"];
 
-export interface JobProgress {
-  fraction?: number;
-  queue_position?: number;
-  note?: string;
-  preview?: string;
-}
+export type Job = Schemas["Job"];
+export type JobsPage = Schemas["JobList"];
+export type JobState = Job["state"];
+export type JobProgress = Schemas["JobProgress"];
+export type JobFile = Schemas["JobFile"];
+/** What a job was asked for. */
+export type JobRequest = Schemas["JobRequest"];
+/** What a new job is asked for. */
+export type NewJob = Schemas["NewJobRequest"];
 
-export interface JobFile {
-  id: string;
-  url: string;
-  name: string;
-  content_type: string;
-  width: number | null;
-  height: number | null;
-  seed?: number;
-  flagged?: boolean;
-}
+/** A binding that the user may use: an engine with its settings. */
+export type UsableEngine = Schemas["UsableBinding"];
+export type Abilities = Schemas["Abilities"];
+export type Parameter = Schemas["ParameterEntry"];
+export type ImageModel = Schemas["ImageModel"];
+export type ChatModel = Schemas["ChatModel"];
+export type Operation = Schemas["OperationName"];
 
-export interface JobRequest {
-  prompt: string;
-  negative_prompt?: string;
-  engine?: string;
-  model?: string;
-  size?: string;
-  n?: number;
-  steps?: number;
-  seed?: number;
-  strength?: number;
-  parameters?: Record<string, unknown>;
-  sources?: string[];
-  mask?: string | null;
-}
+export type GalleryImage = Schemas["GalleryImage"];
+export type ImageLink = Schemas["Link"];
+export type ImageSource = Schemas["GalleryImageSource"];
 
-export interface Job {
-  id: string;
-  state: JobState;
-  operation: "generate" | "edit";
-  origin: "api" | "chat";
-  chat_id: string | null;
-  message_id: string | null;
-  user_id: string;
-  user_name?: string;
-  binding: string;
-  engine: string | null;
-  engine_version: string | null;
-  digest: string | null;
-  request: JobRequest | null;
-  progress: JobProgress | null;
-  files: JobFile[];
-  revised_prompt?: string;
-  warnings: string[];
-  cost?: Cost;
-  error: { message: string; code: string; hint?: string } | null;
-  created_at: number;
-  started_at: number | null;
-  ended_at: number | null;
-  duration_ms: number | null;
-}
+/** The response to a request with `message_ids`. */
+export type StartedTurns = Schemas["Tasks"];
+export type Chat = Schemas["Chat"];
+export type ChatSummary = Pick<Schemas["ChatSummary"], "id" | "title" | "updated_at" | "created_at">;
 
-export interface Abilities {
-  edit: boolean;
-  mask: boolean;
-  negative_prompt: boolean;
-  seed: boolean;
-  steps: boolean;
-  strength: boolean;
-  progress: boolean;
-  max_count: number;
-  max_sources: number;
-}
+/** The signed-in user. A token is not for pages, which have the cookie. */
+export type Session = Omit<Schemas["Session"], "token" | "token_type">;
+export type ServerConfig = Schemas["ClientConfig"];
+export type Role = Schemas["Role"];
+export type User = Schemas["UserEntry"];
+export type Group = Schemas["Group"];
+export type KeyEntry = Schemas["KeyEntry"];
 
-export interface Parameter {
-  name: string;
-  title: string;
-  description: string;
-  type: "text" | "integer" | "number" | "boolean" | "choice";
-  min?: number;
-  max?: number;
-  choices?: string[];
-  default: unknown;
-  unit: string | null;
-}
+export type Setting = Schemas["Setting"];
+export type SettingChange = Schemas["SettingChange"];
+export type SettingProblem = Schemas["ValueProblem"];
+export type EffectiveEngine = Schemas["EffectiveEngine"];
+export type EffectiveSettings = Schemas["EffectiveSettings"];
 
-/** An engine with its settings, as a user may use it. */
-export interface UsableEngine {
-  name: string;
-  engine: string;
-  title: string;
-  version: string;
-  abilities: Abilities;
-  parameters: Parameter[];
-  other_parameters: boolean;
-  default_model: string | null;
-  default_size: string | null;
-  is_ready: boolean;
-  reason?: string;
-  generates_by_default: boolean;
-  edits_by_default: boolean;
-}
+export type BindingDefinition = Schemas["BindingDefinition"];
+export type BindingEntry = Schemas["BindingEntry"];
+export type BindingList = Schemas["BindingList"];
+export type BindingExplanation = Schemas["BindingExplanation"];
+export type BindingVerification = Schemas["BindingVerification"];
+export type PlacementRow = Schemas["PlacementRow"];
+export type Resolution = Schemas["Resolution"];
 
-export interface ImageModel {
-  id: string;
-  name: string;
-  abilities?: Omit<Abilities, "progress"> & { sizes: string[]; aspect_ratios: string[] };
-}
-
-export interface GalleryImage {
-  id: string;
-  url: string;
-  name: string;
-  content_type: string;
-  size_bytes: number;
-  width: number | null;
-  height: number | null;
-  created_at: number;
-  starred: boolean;
-  sha256: string | null;
-  source: "generated" | "uploaded";
-  prompt: string | null;
-  revised_prompt?: string;
-  negative_prompt?: string;
-  operation?: "generate" | "edit";
-  binding?: string;
-  engine?: string;
-  engine_version?: string;
-  digest?: string;
-  model?: string;
-  requested_size?: string;
-  steps?: number;
-  seed?: number;
-  strength?: number;
-  parameters?: Record<string, unknown>;
-  count?: number;
-  sources?: string[];
-  flagged?: boolean;
-  usage?: Record<string, unknown>;
-  cost?: Cost;
-  duration_ms?: number;
-  warnings?: string[];
-  details?: Record<string, unknown>;
-  job_id?: string;
-  chat_id?: string;
-  message_id?: string;
-}
-
-/** A stored image, as an upload returns it. */
-export interface StoredFile {
-  id: string;
-  filename: string;
-  meta: { name: string; content_type: string; size: number };
-  created_at: number;
-}
+export type Refusal = Schemas["Refusal"];

@@ -100,7 +100,8 @@ impl Engine for Stability {
     fn verify(_settings: Settings) -> Result<Verification, Error> {
         let balance = Request::get(UPSTREAM, "/v1/user/balance").send()?;
         let balance: Value = balance.success()?.json()?;
-        let is_empty = balance["credits"].as_f64() == Some(0.0);
+        let credits = balance.get("credits").and_then(Value::as_f64);
+        let is_empty = credits == Some(0.0);
         let problems = is_empty.then(|| "the account has no credits: buy some".to_owned());
         Ok(Verification {
             problems: problems.into_iter().collect(),

@@ -81,26 +81,27 @@ impl Engine for SwarmUi {
         let session = open_session()?;
         let request = generation(&job, &settings, &session)?;
         let socket = connect(UPSTREAM, "/API/GenerateText2ImageWS")?;
-        let images = send_and_receive(&socket, &request, job.count).map_err(|error| {
-            if error.kind == ErrorKind::Cancelled {
-                interrupt(&session);
-            }
-            error
-        })?;
-        Ok(Output::new(images))
+        let images = send_and_receive(&socket, &request, job.count);
+        if let Err(error) = &images
+            && error.kind == ErrorKind::Cancelled
+        {
+            interrupt(&session);
+        }
+        Ok(Output::new(images?))
     }
 
     fn models(_settings: Settings) -> Result<Vec<Model>, Error> {
         let session = json!({"session_id": open_session()?});
         let list = post("/API/ListT2IParams", &session)?;
-        let names = list["models"]["Stable-Diffusion"].as_array();
-        let names = names.into_iter().flatten().filter_map(Value::as_str);
+        let names = list.pointer("/models/Stable-Diffusion");
+        let names = names.and_then(Value::as_array).into_iter().flatten();
+        let names = names.filter_map(Value::as_str);
         Ok(names.map(|name| Model::new(name, name)).collect())
     }
 
     fn verify(_settings: Settings) -> Result<Verification, Error> {
         let session = post("/API/GetNewSession", &json!({}))?;
-        let version = session["version"].as_str();
+        let version = session.get("version").and_then(Value::as_str);
         Ok(Verification {
             server: version.map(|version| format!("SwarmUI {version}")),
             ..Verification::default()
@@ -121,8 +122,9 @@ fn post(path: &str, body: &Value) -> Result<Value, Error> {
 
 fn open_session() -> Result<String, Error> {
     let session = post("/API/GetNewSession", &json!({}))?;
-    let id = session["session_id"].as_str().map(str::to_owned);
-    id.ok_or_else(|| Error::protocol("SwarmUI returned no session"))
+    let id = session.get("session_id").and_then(Value::as_str);
+    let id = id.ok_or_else(|| Error::protocol("SwarmUI returned no session"))?;
+    Ok(id.to_owned())
 }
 
 /// Tells SwarmUI to stop. The job's error does not change if SwarmUI cannot be reached.

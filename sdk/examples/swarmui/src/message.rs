@@ -52,8 +52,8 @@ impl Message {
 
 /// The error of a response or message. SwarmUI sends it with the status 200.
 pub(crate) fn find_error(json: &Value) -> Option<Error> {
-    let text = json["error"].as_str();
-    let id = json["error_id"].as_str();
+    let text = json.get("error").and_then(Value::as_str);
+    let id = json.get("error_id").and_then(Value::as_str);
     let message = truncate(text.or(id)?, MAX_MESSAGE_BYTES);
     let is_wrong_input = ["model", "invalid", "parameter"]
         .iter()
@@ -73,7 +73,7 @@ pub(crate) fn find_error(json: &Value) -> Option<Error> {
 /// The seed in an image's metadata, which is usually JSON.
 pub(crate) fn find_seed(metadata: &str) -> Option<u64> {
     let metadata: Value = serde_json::from_str(metadata).ok()?;
-    metadata["sui_image_params"]["seed"].as_u64()
+    metadata.pointer("/sui_image_params/seed")?.as_u64()
 }
 
 #[cfg(test)]

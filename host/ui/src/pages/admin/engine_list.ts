@@ -22,7 +22,7 @@ export async function reloadEngines(): Promise<void> {
   newest += 1;
   const number = newest;
   try {
-    const list = await get<EngineList>("/api/v1/engines");
+    const list = await get("/api/v1/engines");
     if (number !== newest) return;
     engineList.value = list;
     engineListError.value = undefined;

@@ -21,9 +21,9 @@ export function useUserNames(users: readonly string[]): void {
   useEffect(() => {
     for (const id of unknown) {
       asked.add(id);
-      get<{ name?: string }>(`/api/v1/users/${id}`).then(
+      get("/api/v1/users/{id}", { path: { id } }).then(
         ({ name }) => {
-          if (name) names.value = new Map(names.peek()).set(id, name);
+          names.value = new Map(names.peek()).set(id, name);
         },
         // A deleted user stays an id.
         () => undefined,

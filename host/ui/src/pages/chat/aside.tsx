@@ -1,11 +1,12 @@
 // The list of chats: search, pinned, by days, and the archive.
 import { useEffect, useState } from "preact/hooks";
+import type { ChatSummary } from "../../api/types.ts";
 import { Failure } from "../../components/notice.tsx";
 import { useResource } from "../../components/resource.ts";
 import { IconArchive, IconBack, IconPlus, IconSearch } from "../../icons.ts";
 import { language } from "../../preferences.ts";
 import { t } from "../../text/index.ts";
-import { groupChats, type ChatSummary, type GroupName } from "./chat_groups.ts";
+import { groupChats, type GroupName } from "./chat_groups.ts";
 import { archivedChats, chats, followChats, hasMoreChats, listError, loadChats, loadMoreChats, pinnedChats, searchChats } from "./chat_list.ts";
 import { ChatRow } from "./chat_row.tsx";
 

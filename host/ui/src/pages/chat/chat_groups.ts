@@ -1,11 +1,5 @@
 // Groups of chats by their last change. No DOM.
-
-export interface ChatSummary {
-  id: string;
-  title: string;
-  updated_at: number;
-  created_at: number;
-}
+import type { ChatSummary } from "../../api/types.ts";
 
 export type GroupName = "today" | "yesterday" | "week" | "month" | { year: number; month: number };
 

@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { get, post, remove } from "../../api/client.ts";
 import { onEvent, onGap, type ServerEvent } from "../../api/events.ts";
-import type { ChatSummary } from "./chat_groups.ts";
+import type { ChatSummary } from "../../api/types.ts";
 
 /** Chats of a page of the server's lists. */
 const PAGE_CHATS = 60;
@@ -22,8 +22,8 @@ export async function loadChats(): Promise<void> {
   try {
     const numbers = Array.from({ length: pages }, (_, index) => index + 1);
     const [pinned, ...lists] = await Promise.all([
-      get<ChatSummary[]>("/api/v1/chats/pinned"),
-      ...numbers.map((page) => get<ChatSummary[]>("/api/v1/chats/", { query: { page } })),
+      get("/api/v1/chats/pinned"),
+      ...numbers.map((page) => get("/api/v1/chats/", { query: { page } })),
     ]);
     if (load !== newestLoad) return;
     pinnedChats.value = pinned;
@@ -70,30 +70,30 @@ export function noteTitle(id: string, title: string): void {
 }
 
 export async function renameChat(id: string, title: string): Promise<void> {
-  await post(`/api/v1/chats/${encodeURIComponent(id)}`, { chat: { title } });
+  await post("/api/v1/chats/{id}", { path: { id }, body: { chat: { title } } });
   noteTitle(id, title);
 }
 
 export async function togglePin(id: string): Promise<void> {
-  await post(`/api/v1/chats/${encodeURIComponent(id)}/pin`);
+  await post("/api/v1/chats/{id}/pin", { path: { id } });
   await loadChats();
 }
 
 export async function toggleArchive(id: string): Promise<void> {
-  await post(`/api/v1/chats/${encodeURIComponent(id)}/archive`);
+  await post("/api/v1/chats/{id}/archive", { path: { id } });
   await loadChats();
 }
 
 export async function deleteChat(id: string): Promise<void> {
-  await remove(`/api/v1/chats/${encodeURIComponent(id)}`);
+  await remove("/api/v1/chats/{id}", { path: { id } });
   if (chats.value) chats.value = chats.value.filter((it) => it.id !== id);
   pinnedChats.value = pinnedChats.value.filter((it) => it.id !== id);
 }
 
 export function searchChats(text: string, signal: AbortSignal): Promise<ChatSummary[]> {
-  return get<ChatSummary[]>("/api/v1/chats/search", { query: { text }, signal });
+  return get("/api/v1/chats/search", { query: { text }, signal });
 }
 
 export function archivedChats(text: string, signal: AbortSignal): Promise<ChatSummary[]> {
-  return get<ChatSummary[]>("/api/v1/chats/archived", { query: { query: text, page: 1 }, signal });
+  return get("/api/v1/chats/archived", { query: { query: text, page: 1 }, signal });
 }

@@ -1,8 +1,8 @@
 import { useState } from "preact/hooks";
+import type { ChatSummary } from "../../api/types.ts";
 import { activeJobs } from "../../jobs.ts";
 import { location } from "../../router.ts";
 import { t } from "../../text/index.ts";
-import type { ChatSummary } from "./chat_groups.ts";
 import { activeChats } from "./chat_list.ts";
 import { titleOf } from "./chat_title.ts";
 import { ChatActions } from "./chat_menu.tsx";

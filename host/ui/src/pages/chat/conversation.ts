@@ -2,7 +2,7 @@
 import { batch, computed, signal } from "@preact/signals";
 import { get } from "../../api/client.ts";
 import { onEvent, onGap, type ServerEvent } from "../../api/events.ts";
-import type { Job, JobProgress } from "../../api/types.ts";
+import type { Chat, Job, JobProgress } from "../../api/types.ts";
 import { activeJobs, onJob } from "../../jobs.ts";
 import { readBranch, writeBranch } from "./branches.ts";
 import { loadRecords, requestRecords } from "./image_records.ts";
@@ -18,14 +18,6 @@ export interface Conversation {
   leafId: string | null;
   isArchived: boolean;
   isPinned: boolean;
-}
-
-interface StoredChat {
-  id: string;
-  title: string;
-  archived?: boolean;
-  pinned?: boolean;
-  chat: { history?: { currentId?: string | null; messages?: unknown } };
 }
 
 const EMPTY: Conversation = { id: undefined, title: "", messages: new Map(), leafId: null, isArchived: false, isPinned: false };
@@ -75,11 +67,10 @@ export async function reloadChat(): Promise<void> {
   waiting = early.filter((it) => it.chat_id === id);
   early = [];
   wasStopped = false;
-  const path = encodeURIComponent(id);
   try {
     const [stored, tasks] = await Promise.all([
-      get<StoredChat>(`/api/v1/chats/${path}`),
-      get<{ task_ids: string[] }>(`/api/tasks/chat/${path}`),
+      get("/api/v1/chats/{id}", { path: { id } }),
+      get("/api/tasks/chat/{chat_id}", { path: { chat_id: id } }),
       // What is known about the images may be missing.
       loadRecords(id).catch(() => undefined),
     ]);
@@ -93,9 +84,9 @@ export async function reloadChat(): Promise<void> {
   }
 }
 
-function show(stored: StoredChat, hasTasks: boolean): void {
-  const messages = readMessages(stored.chat.history?.messages);
-  const currentId = stored.chat.history?.currentId ?? null;
+function show(stored: Chat, hasTasks: boolean): void {
+  const messages = readMessages(stored.chat.history.messages);
+  const currentId = stored.chat.history.currentId ?? null;
   const chosen = readBranch(stored.id, currentId);
   const leafId = chosen !== undefined && messages.has(chosen) ? chosen : currentId;
   batch(() => {
@@ -104,8 +95,8 @@ function show(stored: StoredChat, hasTasks: boolean): void {
       title: stored.title,
       messages,
       leafId: leafId !== null && messages.has(leafId) ? leafId : ([...messages.keys()].at(-1) ?? null),
-      isArchived: stored.archived === true,
-      isPinned: stored.pinned === true,
+      isArchived: stored.archived,
+      isPinned: stored.pinned,
     };
     isActive.value = hasTasks;
     isLoading.value = false;

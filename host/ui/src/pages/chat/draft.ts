@@ -1,7 +1,6 @@
 // What is typed and attached for the next message: a draft for each chat.
 import { computed, signal } from "@preact/signals";
 import { messageOf, postForm } from "../../api/client.ts";
-import type { StoredFile } from "../../api/types.ts";
 import { readLocalImage, removeLocalImage, storeLocalImage } from "../../components/local_images.ts";
 import { read, write } from "../../preferences.ts";
 import { user } from "../../session.ts";
@@ -138,7 +137,7 @@ export async function upload(key: string, file: File): Promise<void> {
   try {
     const form = new FormData();
     form.append("file", file, file.name || "image.png");
-    const stored = await postForm<StoredFile>("/api/v1/files/", form);
+    const stored = await postForm("/api/v1/files/", form);
     updateSource(key, { id: stored.id });
     void removeLocalImage(localName(key));
   } catch (error) {
@@ -158,7 +157,7 @@ export function detach(key: string): void {
 export async function setMask(key: string, mask: Blob): Promise<void> {
   const form = new FormData();
   form.append("file", mask, "mask.png");
-  const stored = await postForm<StoredFile>("/api/v1/files/", form);
+  const stored = await postForm("/api/v1/files/", form);
   updateSource(key, { mask: stored.id });
 }
 

@@ -1,13 +1,7 @@
 // The engines and models that the caller may use.
 import { signal } from "@preact/signals";
 import { get } from "../../api/client.ts";
-import type { ImageModel, UsableEngine } from "../../api/types.ts";
-
-export interface ChatModel {
-  id: string;
-  name: string;
-  owned_by?: string;
-}
+import type { ChatModel, ImageModel, UsableEngine } from "../../api/types.ts";
 
 export const engines = signal<UsableEngine[] | undefined>(undefined);
 export const enginesError = signal<unknown>(undefined);
@@ -21,8 +15,8 @@ export const imageModels = signal<ReadonlyMap<string, ImageModel[]>>(new Map());
 export async function loadEngines(): Promise<void> {
   try {
     const [{ bindings }, { data }] = await Promise.all([
-      get<{ bindings: UsableEngine[] }>("/api/v1/engines"),
-      get<{ data: ChatModel[] }>("/api/models"),
+      get("/api/v1/engines"),
+      get("/api/models"),
     ]);
     engines.value = bindings;
     // Without a language model, the list has the engine that generates.
@@ -39,7 +33,7 @@ export async function loadImageModels(engine: string): Promise<void> {
   if (imageModels.peek().has(engine)) return;
   imageModels.value = new Map(imageModels.peek()).set(engine, []);
   try {
-    const models = await get<ImageModel[]>(`/api/v1/engines/${encodeURIComponent(engine)}/models`);
+    const models = await get("/api/v1/engines/{name}/models", { path: { name: engine } });
     imageModels.value = new Map(imageModels.peek()).set(engine, models);
   } catch {
     // The field for the model is then a text.

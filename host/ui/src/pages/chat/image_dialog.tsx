@@ -112,7 +112,7 @@ function rowsOf(record: GalleryImage): [string, string][] {
     [t.chat.steps, record.steps],
     [t.chat.strength, record.strength],
     [t.chat.duration, record.duration_ms === undefined ? undefined : formatDuration(record.duration_ms)],
-    [t.chat.cost, record.cost && formatCost(record.cost.amount_micros, record.cost.currency)],
+    [t.chat.cost, record.cost && formatCost(record.cost)],
     [t.chat.createdAt, formatTime(record.created_at)],
     [t.chat.file, `${record.content_type.replace("image/", "").toUpperCase()}, ${formatBytes(record.size_bytes)}`],
     ...Object.entries(record.parameters ?? {}).map(([name, value]): [string, string] => [name, typeof value === "string" ? value : JSON.stringify(value)]),

@@ -20,7 +20,7 @@ function add(images: readonly GalleryImage[]): void {
 /** Reads the newest images of a chat. Without them a page still works, with less to say about each. */
 export async function loadRecords(chatId: string): Promise<void> {
   const query = { chat_id: chatId, limit: PAGE_IMAGES };
-  const { images } = await get<{ images: GalleryImage[] }>("/api/v1/gallery", { query });
+  const { images } = await get("/api/v1/gallery", { query });
   add(images);
 }
 
@@ -28,7 +28,7 @@ export async function loadRecords(chatId: string): Promise<void> {
 export async function loadRecord(id: string): Promise<GalleryImage | undefined> {
   const known = records.peek().get(id);
   if (known) return known;
-  const image = await get<GalleryImage>(`/api/v1/gallery/${encodeURIComponent(id)}`);
+  const image = await get("/api/v1/gallery/{id}", { path: { id } });
   add([image]);
   return image;
 }

@@ -1,4 +1,3 @@
-import type { GalleryImage } from "../../api/types.ts";
 import { get } from "../../api/client.ts";
 import { useResource } from "../../components/resource.ts";
 import { t } from "../../text/index.ts";
@@ -9,7 +8,7 @@ const SHOWN_IMAGES = 6;
 /** The newest images, each to continue with. Its place stays, so that nothing moves when they are there. */
 export function RecentImages() {
   const { value } = useResource(
-    (signal) => get<{ images: GalleryImage[] }>("/api/v1/gallery", { query: { limit: SHOWN_IMAGES, kind: "generated" }, signal }),
+    (signal) => get("/api/v1/gallery", { query: { limit: SHOWN_IMAGES, kind: "generated" }, signal }),
     [],
   );
   const images = value?.images.slice(0, SHOWN_IMAGES) ?? [];

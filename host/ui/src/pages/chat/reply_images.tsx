@@ -84,7 +84,7 @@ function factsOf(message: Message, state: ReplyState): string[] {
     size && showSize(size),
     seeds.length > 0 ? t.chat.seedIs(seedsText(seeds)) : undefined,
     duration === undefined ? undefined : formatDuration(duration),
-    cost ? formatCost(cost.amount_micros, cost.currency) : undefined,
+    cost ? formatCost(cost) : undefined,
   ];
   return facts.filter((it): it is string => Boolean(it));
 }

@@ -10,10 +10,7 @@ import { CopyButton } from "../../components/copy.tsx";
 /** A link that opens one image for anyone who has it, until it expires. */
 export function ShareDialog({ id, onClose }: { id: string; onClose: () => void }) {
   const field = useRef<HTMLInputElement>(null);
-  const { value, error, reload } = useResource(
-    (signal) => post<{ url: string; expires_at: number }>(`/api/v1/files/${encodeURIComponent(id)}/link`, {}, { signal }),
-    [id],
-  );
+  const { value, error, reload } = useResource((signal) => post("/api/v1/files/{id}/link", { path: { id }, body: {}, signal }), [id]);
   useEffect(() => field.current?.select(), [value]);
   const address = value && new URL(value.url, window.location.href).href;
   return (

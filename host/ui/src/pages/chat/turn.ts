@@ -1,7 +1,7 @@
 // Sends messages, and stops what runs.
 import { batch, signal } from "@preact/signals";
 import { ApiError, post, remove } from "../../api/client.ts";
-import type { Job } from "../../api/types.ts";
+import type { StartedTurns } from "../../api/types.ts";
 import { location, navigate } from "../../router.ts";
 import { languageModel, requestOptions, wantsImage } from "./choices.ts";
 import { confirmDraft, moveDraft, restoreDraft, takeDraft } from "./draft.ts";
@@ -77,7 +77,7 @@ async function send(user: Message, options: ImageOptions, isNew: boolean): Promi
     putMessages(isNew ? [user, reply] : [reply], reply.id);
   });
   try {
-    const { chat_id } = await post<{ chat_id: string }>("/api/chat/completions", {
+    const body = {
       ...(before.id === undefined ? {} : { chat_id: before.id }),
       model,
       stream: true,
@@ -87,8 +87,10 @@ async function send(user: Message, options: ImageOptions, isNew: boolean): Promi
       features: { image_generation: wantsImage.peek() },
       image_generation: options,
       background_tasks: { title_generation: true },
-    });
-    if (before.id === undefined) adopt(chat_id);
+    };
+    // A request with `message_ids` starts turns.
+    const started = (await post("/api/chat/completions", { body })) as StartedTurns;
+    if (before.id === undefined) adopt(started.chat_id);
   } catch (error) {
     batch(() => {
       if (conversation.peek().id !== before.id) return;
@@ -119,12 +121,12 @@ function adopt(chatId: string): void {
 export async function stopTurn(): Promise<void> {
   const { id } = conversation.peek();
   if (id === undefined) return;
-  await post(`/api/tasks/chat/${encodeURIComponent(id)}/stop`).catch(() => reloadChat());
+  await post("/api/tasks/chat/{chat_id}/stop", { path: { chat_id: id } }).catch(() => reloadChat());
 }
 
 /** Stops the image of a message; its text is still written. */
 export async function stopImage(messageId: string): Promise<void> {
   const job = jobOf.peek().get(messageId);
-  if (job) await remove<Job>(`/api/v1/jobs/${encodeURIComponent(job.id)}`);
+  if (job) await remove("/api/v1/jobs/{id}", { path: { id: job.id } });
   else await stopTurn();
 }

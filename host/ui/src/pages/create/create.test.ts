@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Abilities, Job, UsableEngine } from "../../api/types.ts";
 import { groupJobs, withJob } from "./batches.ts";
-import { EMPTY_FORM, engineOf, parseForm, reuse, targetsOf, toRequest, type CreateForm } from "./form_state.ts";
+import { EMPTY_FORM, engineOf, parseForm, repeat, reuse, targetsOf, toRequest, type CreateForm } from "./form_state.ts";
 import { columnsFor, isUsableSize, parseSize, sizeChoices, sizeOf, smallerSize } from "./sizes.ts";
 
 const ALL: Abilities = { edit: true, mask: true, negative_prompt: true, seed: true, steps: true, strength: true, progress: true, max_count: 4, max_sources: 2 };
@@ -79,6 +79,12 @@ test("reuse takes only what was asked for", () => {
   assert.deepEqual(all.sources, [{ key: "f1", name: "", fileId: "f1" }]);
 });
 
+test("a job is repeated with its images, unless the server has not stored one", () => {
+  assert.deepEqual(repeat({ prompt: "a fox", sources: [], mask: null, seed: 7 }), { prompt: "a fox", seed: 7 });
+  assert.deepEqual(repeat({ prompt: "a fox", sources: ["f1"], mask: "f2" }), { prompt: "a fox", sources: ["f1"], mask: "f2" });
+  assert.equal(repeat({ prompt: "a fox", sources: ["f1", null], mask: null }), undefined);
+});
+
 test("sizes", () => {
   assert.deepEqual(parseSize("1024x768"), { width: 1024, height: 768 });
   assert.equal(parseSize("auto"), undefined);
@@ -125,9 +131,9 @@ function job(id: string, binding: string, created_at: number, prompt = "a fox"):
     message_id: null,
     user_id: "u",
     engine: binding,
-    engine_version: null,
-    digest: null,
-    request: { prompt, sources: [] },
+    engine_version: "1.0.0",
+    digest: "",
+    request: { prompt, sources: [], mask: null },
     progress: null,
     files: [],
     warnings: [],

@@ -1,4 +1,4 @@
-import type { Job, JobRequest, UsableEngine } from "../../api/types.ts";
+import type { Job, UsableEngine } from "../../api/types.ts";
 import { Menu } from "../../components/menu.tsx";
 import { IconReload } from "../../icons.ts";
 import { t } from "../../text/index.ts";
@@ -62,9 +62,9 @@ function mentionsSize({ error }: Job): boolean {
 function OtherEngineMenu({ job, engines, actions }: FailedJobProps) {
   const retryOn = (engine: UsableEngine) => {
     // Model and parameters belong to the engine that failed.
-    const changes: Partial<JobRequest> = { engine: engine.name };
-    const { model: _model, parameters: _parameters, ...request } = job.request ?? { prompt: "" };
-    void actions.retry({ ...job, request }, changes);
+    if (!job.request) return;
+    const { model: _model, parameters: _parameters, ...request } = job.request;
+    void actions.retry({ ...job, request }, { engine: engine.name });
   };
   return (
     <Menu label={t.create.otherEngine} face={t.create.otherEngine} class="">

@@ -1,5 +1,5 @@
 // What is entered on the page: its defaults, its stored form, and the request that it becomes. No DOM.
-import type { Abilities, ImageModel, JobRequest, UsableEngine } from "../../api/types.ts";
+import type { Abilities, ImageModel, JobRequest, NewJob, UsableEngine } from "../../api/types.ts";
 
 export interface FormSource {
   /** Names the image and its mask in this browser's storage. */
@@ -9,6 +9,8 @@ export interface FormSource {
   fileId?: string;
   /** When its mask was drawn last. */
   maskedAt?: number;
+  /** Once the server has that mask. */
+  maskId?: string;
 }
 
 export interface CreateForm {
@@ -96,9 +98,9 @@ interface Target {
 }
 
 /** The request for one engine: only what it is able to use. */
-export function toRequest(form: CreateForm, { engine, model, isFirst }: Target, sources: readonly string[], mask?: string): JobRequest {
+export function toRequest(form: CreateForm, { engine, model, isFirst }: Target, sources: readonly string[], mask?: string): NewJob {
   const able = abilitiesOf(engine, isFirst ? model : undefined) ?? engine.abilities;
-  const request: JobRequest = { prompt: form.prompt.trim() };
+  const request: NewJob = { prompt: form.prompt.trim() };
   if (form.engine !== "" || !isFirst) request.engine = engine.name;
   if (isFirst && form.model.trim() !== "") request.model = form.model.trim();
   if (form.size !== "") request.size = form.size;
@@ -115,6 +117,13 @@ export function toRequest(form: CreateForm, { engine, model, isFirst }: Target, 
     if (able.mask && mask !== undefined) request.mask = mask;
   }
   return request;
+}
+
+/** The same request again; `undefined` if it had an image that the server has not stored. */
+export function repeat({ sources, mask, ...request }: JobRequest): NewJob | undefined {
+  const stored = sources.filter((it) => it !== null);
+  if (stored.length < sources.length) return undefined;
+  return { ...request, ...(stored.length > 0 ? { sources: stored } : {}), ...(mask === null ? {} : { mask }) };
 }
 
 export type ReuseChoice = "prompt" | "seed" | "all";

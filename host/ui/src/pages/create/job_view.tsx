@@ -51,7 +51,7 @@ function ratioOf(job: Job, engines: readonly UsableEngine[], ratioOfImage: JobVi
   const [file] = job.files;
   if (file?.width && file.height) return file.width / file.height;
   const [source] = job.request?.sources ?? [];
-  const sourceRatio = source === undefined || job.request?.size ? undefined : ratioOfImage(source);
+  const sourceRatio = !source || job.request?.size ? undefined : ratioOfImage(source);
   if (sourceRatio !== undefined) return sourceRatio;
   const own = engines.find((it) => it.name === job.binding)?.default_size;
   const size = parseSize(job.request?.size) ?? parseSize(own);
@@ -71,7 +71,7 @@ export function Facts({ job, engines }: { job: Job; engines?: readonly UsableEng
     seed === undefined ? undefined : `${t.create.seed} ${seed}`,
     request?.steps === undefined ? undefined : t.create.stepCount(request.steps),
     job.duration_ms === null ? undefined : formatDuration(job.duration_ms),
-    cost && formatCost(cost.amount_micros, cost.currency),
+    cost && formatCost(cost),
   ];
   return (
     <p class="quiet-line">

@@ -25,7 +25,7 @@ export function MaskDialog({ page }: { page: CreatePageState }) {
   }, [isMasking]);
   if (!isMasking || !source) return null;
   const note = (maskedAt: number | undefined) => {
-    const { maskedAt: _, ...rest } = source;
+    const { maskedAt: _time, maskId: _id, ...rest } = source;
     set({ sources: [maskedAt === undefined ? rest : { ...rest, maskedAt }, ...others] });
   };
   const close = () => {

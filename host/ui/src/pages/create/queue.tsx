@@ -11,7 +11,7 @@ import { t } from "../../text/index.ts";
 import { progressText } from "./frames.tsx";
 
 export async function stopJob({ id }: Job): Promise<void> {
-  noteJob(await remove<Job>(`/api/v1/jobs/${encodeURIComponent(id)}`));
+  noteJob(await remove("/api/v1/jobs/{id}", { path: { id } }));
 }
 
 export function Queue() {
@@ -71,7 +71,7 @@ function QueueItem({ job }: { job: Job }) {
 function StopAllDialog({ count, onClose }: { count: number; onClose: () => void }) {
   const stop = useAction(async () => {
     const jobs = [...activeJobs.peek().values()];
-    await post("/api/v1/jobs/stop");
+    await post("/api/v1/jobs/stop", { body: {} });
     // Events say so too; without them the list would stay.
     for (const job of jobs) noteJob({ ...job, state: "cancelled", progress: null });
     onClose();

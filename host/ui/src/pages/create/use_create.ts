@@ -1,7 +1,7 @@
 // All that the page knows and does: the form, the engines, the jobs, and the actions of the buttons.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get } from "../../api/client.ts";
-import type { GalleryImage, ImageModel, Job, JobFile, UsableEngine } from "../../api/types.ts";
+import type { GalleryImage, Job, JobFile, NewJob } from "../../api/types.ts";
 import { maskName, removeLocalImage, storeLocalImage } from "../../components/local_images.ts";
 import { useAction, useResource } from "../../components/resource.ts";
 import { noteJob } from "../../jobs.ts";
@@ -10,9 +10,9 @@ import { location, setQuery } from "../../router.ts";
 import { t } from "../../text/index.ts";
 import type { Actions, NamedImage } from "./actions.ts";
 import { groupJobs } from "./batches.ts";
-import { abilitiesOf, engineOf, reuse, targetsOf, type FormSource, type Recipe, type ReuseChoice } from "./form_state.ts";
+import { abilitiesOf, engineOf, repeat, reuse, targetsOf, type FormSource, type Recipe, type ReuseChoice } from "./form_state.ts";
 import { stopJob } from "./queue.tsx";
-import { createJob, maskOf, randomKey, randomSeed, submit, uploadSources } from "./submit.ts";
+import { createJob, randomKey, randomSeed, submit, uploadSources } from "./submit.ts";
 import { useForm } from "./use_form.ts";
 import { useImages } from "./use_images.ts";
 import { useRecentJobs } from "./use_recent_jobs.ts";
@@ -32,10 +32,10 @@ export function useCreate() {
   const [shownId, setShownId] = useState<string | undefined>();
   const recent = useRecentJobs();
   const images = useImages();
-  const engineList = useResource((signal) => get<{ bindings: UsableEngine[] }>("/api/v1/engines", { signal }), []);
+  const engineList = useResource((signal) => get("/api/v1/engines", { signal }), []);
   const engines = engineList.value?.bindings ?? [];
   const engine = engineOf(form, engines);
-  const models = useResource(async (signal) => (engine ? get<ImageModel[]>(`/api/v1/engines/${encodeURIComponent(engine.name)}/models`, { signal }) : []), [engine?.name]);
+  const models = useResource(async (signal) => (engine ? get("/api/v1/engines/{name}/models", { path: { name: engine.name }, signal }) : []), [engine?.name]);
   const model = models.value?.find((it) => it.id === form.model);
   const abilities = abilitiesOf(engine, model);
   const batches = useMemo(() => groupJobs(recent.jobs ?? []), [recent.jobs]);
@@ -64,11 +64,11 @@ export function useCreate() {
     window.scrollTo({ top: 0 });
     if (errors.length > 0) throw new Error(errors.map((it) => it.message).join("\n"));
   });
-  const again = useAction(async (job: Job, changes: Partial<NonNullable<Job["request"]>>) => {
+  const again = useAction(async (job: Job, changes: Partial<NewJob>) => {
     if (!job.request) return;
-    const { mask: storedMask, sources, ...request } = job.request;
-    const mask = storedMask ?? maskOf(job.id);
-    note(await createJob({ engine: job.binding, ...request, ...(sources?.length ? { sources } : {}), ...(mask ? { mask } : {}), ...changes }));
+    const request = repeat(job.request);
+    if (!request) throw new Error(t.create.sourcesNotStored);
+    note(await createJob({ engine: job.binding, ...request, ...changes }));
     setShownId(undefined);
   });
   const stop = useAction(stopJob);
@@ -156,7 +156,7 @@ function useQuery(use: QueryActions): void {
     if (id === null) return;
     setQuery({ mask: undefined, source: undefined, reuse: undefined, what: undefined });
     const hand = (image: NamedImage) => (mask === null ? use.edit(image) : use.mask(image));
-    get<GalleryImage>(`/api/v1/gallery/${encodeURIComponent(id)}`).then(
+    get("/api/v1/gallery/{id}", { path: { id } }).then(
       (image) => (source === null ? use.reuse(recipeOfImage(image), what) : hand(image)),
       // An image without a record can still be a source.
       () => source !== null && hand({ id, name: "" }),

@@ -1,6 +1,5 @@
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { get, post } from "../../api/client.ts";
-import type { GalleryImage } from "../../api/types.ts";
 
 export interface ImageStates {
   isStarred: (id: string) => boolean;
@@ -46,25 +45,25 @@ export function useImages(): ImageStates {
   useEffect(() => {
     const query = { starred: true, limit: STARRED_LIMIT };
     // Without them stars are shown as they are set here.
-    get<{ images: GalleryImage[] }>("/api/v1/gallery", { query }).then(({ images }) => images.forEach((it) => setStar(it.id, true)), () => undefined);
+    get("/api/v1/gallery", { query }).then(({ images }) => images.forEach((it) => setStar(it.id, true)), () => undefined);
   }, []);
   const star = async (id: string, isStarred: boolean) => {
     setStar(id, isStarred);
     try {
-      await post("/api/v1/gallery/star", { ids: [id], starred: isStarred });
+      await post("/api/v1/gallery/star", { body: { ids: [id], starred: isStarred } });
     } catch (failure) {
       setStar(id, !isStarred);
       throw failure;
     }
   };
   const remove = async (id: string) => {
-    const { undo_until } = await post<{ undo_until: number }>("/api/v1/gallery/delete", { ids: [id] });
+    const { undo_until } = await post("/api/v1/gallery/delete", { body: { ids: [id] } });
     mark(id, "undoable");
     const remaining = Math.max(1_000, undo_until * 1_000 - Date.now());
     setTimeout(() => setDeleted((before) => (before.get(id) === "undoable" ? new Map(before).set(id, "gone") : before)), remaining);
   };
   const restore = async (id: string) => {
-    const { restored } = await post<{ restored: number }>("/api/v1/gallery/restore", { ids: [id] });
+    const { restored } = await post("/api/v1/gallery/restore", { body: { ids: [id] } });
     mark(id, restored > 0 ? undefined : "gone");
   };
   return {

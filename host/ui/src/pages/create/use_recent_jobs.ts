@@ -7,11 +7,6 @@ import { withJob } from "./batches.ts";
 
 const PAGE_SIZE = 40;
 
-interface JobPage {
-  jobs: Job[];
-  next: string | null;
-}
-
 export interface RecentJobs {
   /** Newest first; `undefined` until they are loaded. */
   jobs: Job[] | undefined;
@@ -29,7 +24,7 @@ export function useRecentJobs(): RecentJobs {
   const [error, setError] = useState<unknown>();
   const reload = useCallback(() => {
     setError(undefined);
-    get<JobPage>("/api/v1/jobs", { query: { mine: true, limit: PAGE_SIZE } }).then((page) => {
+    get("/api/v1/jobs", { query: { mine: true, limit: PAGE_SIZE } }).then((page) => {
       const newest = page.jobs.filter(isOfPage).map(newestOf);
       setJobs(newest);
       setNext(page.next);
@@ -45,7 +40,7 @@ export function useRecentJobs(): RecentJobs {
     return () => stops.forEach((stop) => stop());
   }, []);
   const loadMore = async () => {
-    const page = await get<JobPage>("/api/v1/jobs", { query: { mine: true, limit: PAGE_SIZE, cursor: next } });
+    const page = await get("/api/v1/jobs", { query: { mine: true, limit: PAGE_SIZE, cursor: next } });
     setJobs((before) => [...(before ?? []), ...page.jobs.filter((it) => isOfPage(it) && !before?.some((known) => known.id === it.id))]);
     setNext(page.next);
   };
@@ -60,5 +55,5 @@ function isOfPage(job: Job): boolean {
 /** Lists and events of a state have no preview: after a reload it is read once. */
 function loadPreview({ id }: Job): void {
   if (activeJobs.peek().get(id)?.progress?.preview !== undefined) return;
-  get<Job>(`/api/v1/jobs/${encodeURIComponent(id)}`).then(noteJob, () => undefined);
+  get("/api/v1/jobs/{id}", { path: { id } }).then(noteJob, () => undefined);
 }

@@ -1,10 +1,10 @@
 // The command that makes an image again.
-import type { GalleryImage } from "../../api/types.ts";
+import type { GalleryImage, Schemas } from "../../api/types.ts";
 
 /** A command for a POSIX shell. The key is a variable of the person's. */
 export function curlCommand(image: GalleryImage, origin: string): string {
   const isEdit = image.operation === "edit";
-  const fields: Record<string, unknown> = {
+  const fields: Schemas["GenerationRequest"] & { image?: Schemas["ImageNames"] } = {
     prompt: image.prompt ?? "",
     negative_prompt: image.negative_prompt,
     engine: image.binding,
@@ -15,7 +15,7 @@ export function curlCommand(image: GalleryImage, origin: string): string {
     seed: image.seed,
     strength: image.strength,
     parameters: image.parameters,
-    ...(isEdit ? { image: image.sources } : {}),
+    ...(isEdit && image.sources ? { image: image.sources } : {}),
   };
   const given = Object.entries(fields).filter(([, value]) => value !== undefined && value !== null);
   const path = isEdit ? "/api/v1/images/edit" : "/api/v1/images/generations";

@@ -22,7 +22,7 @@ export function ImageDetails({ id, images, onShow, onStar, onDelete }: ImageDeta
   const dialog = useRef<HTMLDialogElement>(null);
   const index = images.findIndex((it) => it.id === id);
   const listed = images[index];
-  const loaded = useResource<GalleryImage | undefined>((signal) => (listed ? Promise.resolve(undefined) : get(`/api/v1/gallery/${encodeURIComponent(id)}`, { signal })), [id, listed === undefined]);
+  const loaded = useResource(async (signal) => (listed ? undefined : get("/api/v1/gallery/{id}", { path: { id }, signal })), [id, listed === undefined]);
   const image = listed ?? loaded.value;
   const before = index > 0 ? images[index - 1] : undefined;
   const after = index >= 0 ? images[index + 1] : undefined;

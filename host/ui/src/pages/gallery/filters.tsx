@@ -1,28 +1,27 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../../api/client.ts";
+import type { ImageSource } from "../../api/types.ts";
 import { IconSearch, IconStar } from "../../icons.ts";
 import { location, setQuery } from "../../router.ts";
 import { useResource } from "../../components/resource.ts";
 import { t } from "../../text/index.ts";
 import type { GalleryFilter } from "./image_list.ts";
 
-interface Facets {
-  engines: string[];
-  models: string[];
-  total: number;
-}
-
 /** Time without typing until a search starts, in milliseconds. */
 const PAUSE_MS = 250;
+const KINDS: readonly ImageSource[] = ["generated", "uploaded"];
 
 /** The filter that the path has. */
 export function currentFilter(): GalleryFilter {
   const { query } = location.value;
   const filter: GalleryFilter = {};
-  for (const name of ["q", "engine", "model", "kind", "starred", "chat_id"] as const) {
+  for (const name of ["q", "engine", "model", "chat_id"] as const) {
     const value = query.get(name);
     if (value) filter[name] = value;
   }
+  const kind = KINDS.find((it) => it === query.get("kind"));
+  if (kind) filter.kind = kind;
+  if (query.get("starred") === "true") filter.starred = true;
   const from = startOfDay(query.get("from"), 0);
   const to = startOfDay(query.get("to"), 1);
   if (from !== undefined) filter.from = from;
@@ -40,7 +39,7 @@ function startOfDay(text: string | null, later: number): number | undefined {
 
 export function Filters() {
   const { query } = location.value;
-  const facets = useResource<Facets>((signal) => get("/api/v1/gallery/facets", { signal }), []);
+  const facets = useResource((signal) => get("/api/v1/gallery/facets", { signal }), []);
   const isStarred = query.get("starred") === "true";
   const hasFilter = ["q", "engine", "model", "kind", "starred", "from", "to", "chat_id"].some((it) => query.get(it));
   return (
@@ -48,7 +47,7 @@ export function Filters() {
       <SearchField />
       <Choice name="engine" label={t.gallery.allEngines} values={facets.value?.engines ?? []} />
       <Choice name="model" label={t.gallery.allModels} values={facets.value?.models ?? []} />
-      <Choice name="kind" label={t.gallery.allKinds} values={["generated", "uploaded"]} titles={t.gallery.kinds} />
+      <Choice name="kind" label={t.gallery.allKinds} values={KINDS} titles={t.gallery.kinds} />
       <DateField name="from" label={t.gallery.from} />
       <DateField name="to" label={t.gallery.to} />
       <button type="button" class="chip" aria-pressed={isStarred} onClick={() => setQuery({ starred: isStarred ? undefined : "true" })}>

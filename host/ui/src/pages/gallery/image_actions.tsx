@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { messageOf, post } from "../../api/client.ts";
-import type { GalleryImage } from "../../api/types.ts";
+import type { GalleryImage, ImageLink } from "../../api/types.ts";
 import { CopyButton } from "../../components/copy.tsx";
 import { Menu } from "../../components/menu.tsx";
 import { useAction } from "../../components/resource.ts";
@@ -17,8 +17,8 @@ interface ImageActionsProps {
 
 /** What can be done with one image. */
 export function ImageActions({ image, onStar, onDelete }: ImageActionsProps) {
-  const [link, setLink] = useState<{ url: string; expires_at: number } | undefined>();
-  const share = useAction(async () => setLink(await post(`/api/v1/files/${image.id}/link`)));
+  const [link, setLink] = useState<ImageLink | undefined>();
+  const share = useAction(async () => setLink(await post("/api/v1/files/{id}/link", { path: { id: image.id }, body: {} })));
   const Star = image.starred ? IconStarFilled : IconStar;
   const canReuse = image.prompt !== null;
   return (

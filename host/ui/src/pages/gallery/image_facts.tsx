@@ -82,7 +82,7 @@ function facts(image: GalleryImage): [string, ComponentChildren][] {
     [gallery.strength, image.strength],
     [gallery.made, formatTime(image.created_at)],
     [gallery.took, image.duration_ms === undefined ? undefined : formatDuration(image.duration_ms)],
-    [gallery.cost, image.cost && formatCost(image.cost.amount_micros, image.cost.currency)],
+    [gallery.cost, image.cost && formatCost(image.cost)],
     [gallery.file, `${image.content_type.replace("image/", "").toUpperCase()}, ${formatBytes(image.size_bytes)}`],
     [gallery.chat, image.chat_id && <a href={`/c/${encodeURIComponent(image.chat_id)}`}>{gallery.openChat}</a>],
   ];

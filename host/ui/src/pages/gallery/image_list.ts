@@ -1,22 +1,17 @@
 // The images of the gallery: pages of the server's list, as far as they were scrolled to.
 import { signal, type Signal } from "@preact/signals";
 import { get, post } from "../../api/client.ts";
-import type { GalleryImage } from "../../api/types.ts";
+import type { GalleryImage, ImageSource } from "../../api/types.ts";
 
 export interface GalleryFilter {
   q?: string;
   engine?: string;
   model?: string;
-  kind?: string;
-  starred?: string;
+  kind?: ImageSource;
+  starred?: boolean;
   from?: number;
   to?: number;
   chat_id?: string;
-}
-
-interface GalleryPage {
-  images: GalleryImage[];
-  next: string | null;
 }
 
 /** Images that one request reads. */
@@ -44,7 +39,7 @@ export class ImageList {
     const { signal: stop } = this.controller;
     try {
       const query = { ...this.filter, cursor: this.next, limit: PAGE_SIZE };
-      const page = await get<GalleryPage>("/api/v1/gallery", { query, signal: stop });
+      const page = await get("/api/v1/gallery", { query, signal: stop });
       this.next = page.next;
       this.images.value = [...this.images.peek(), ...page.images];
       this.isComplete.value = page.next === null;
@@ -58,7 +53,7 @@ export class ImageList {
   /** Puts images at the front that were made meanwhile. */
   async loadNewest(): Promise<void> {
     const query = { ...this.filter, limit: PAGE_SIZE };
-    const page = await get<GalleryPage>("/api/v1/gallery", { query });
+    const page = await get("/api/v1/gallery", { query });
     const known = new Set(this.images.peek().map((it) => it.id));
     const added = page.images.filter((it) => !known.has(it.id));
     if (added.length > 0) this.images.value = [...added, ...this.images.peek()];
@@ -75,7 +70,7 @@ export class ImageList {
     try {
       let until = 0;
       for (const part of parts([...ids])) {
-        const { undo_until } = await post<{ undo_until: number }>("/api/v1/gallery/delete", { ids: part });
+        const { undo_until } = await post("/api/v1/gallery/delete", { body: { ids: part } });
         until = undo_until;
       }
       return until;
@@ -87,7 +82,7 @@ export class ImageList {
 
   /** Takes a deletion back. `before` is the list that it had changed. */
   async restore(ids: ReadonlySet<string>, before: readonly GalleryImage[]): Promise<void> {
-    for (const part of parts([...ids])) await post("/api/v1/gallery/restore", { ids: part });
+    for (const part of parts([...ids])) await post("/api/v1/gallery/restore", { body: { ids: part } });
     const present = new Set(this.images.peek().map((it) => it.id));
     const known = new Set(before.map((it) => it.id));
     const newer = this.images.peek().filter((it) => !known.has(it.id));
@@ -95,7 +90,7 @@ export class ImageList {
   }
 
   async star(ids: ReadonlySet<string>, starred: boolean): Promise<void> {
-    for (const part of parts([...ids])) await post("/api/v1/gallery/star", { ids: part, starred });
+    for (const part of parts([...ids])) await post("/api/v1/gallery/star", { body: { ids: part, starred } });
     this.images.value = this.images.peek().map((it) => (ids.has(it.id) ? { ...it, starred } : it));
   }
 }

@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { get, messageOf, post, remove } from "../../api/client.ts";
+import type { KeyEntry } from "../../api/types.ts";
 import { CopyButton } from "../../components/copy.tsx";
 import { Dialog } from "../../components/dialog.tsx";
 import { Field } from "../../components/field.tsx";
@@ -9,34 +10,26 @@ import { formatAgo, formatDay } from "../../format.ts";
 import { IconPlus } from "../../icons.ts";
 import { t } from "../../text/index.ts";
 
-export interface ApiKey {
-  id: string;
-  name: string;
-  prefix: string;
-  created_at: number;
-  last_used_at: number | null;
-  expires_at: number | null;
-}
-
 interface KeyListProps {
-  /** The route of a person's keys. */
-  path: string;
-  /** Only the person creates keys. */
-  canCreate?: boolean;
+  /** Without it, the keys are the person's own: only they can create some. */
+  userId?: string;
 }
 
 const DAY_SECS = 86_400;
 
 /** API keys, each with a name, a time at which it expires, and its last use. */
-export function KeyList({ path, canCreate = false }: KeyListProps) {
-  const keys = useResource<ApiKey[]>((signal) => get(path, { signal }), [path]);
+export function KeyList({ userId }: KeyListProps) {
+  const keys = useResource(
+    (signal) => (userId === undefined ? get("/api/v1/auths/keys", { signal }) : get("/api/v1/users/{id}/keys", { path: { id: userId }, signal })),
+    [userId],
+  );
   const [isCreating, setCreating] = useState(false);
-  const [revoked, setRevoked] = useState<ApiKey | undefined>();
+  const [revoked, setRevoked] = useState<KeyEntry | undefined>();
   return (
     <section class="section" aria-labelledby="keys">
       <header>
         <h2 id="keys">{t.people.keys}</h2>
-        {canCreate && (
+        {userId === undefined && (
           <button type="button" onClick={() => setCreating(true)}>
             <IconPlus aria-hidden="true" />
             {t.people.newKey}
@@ -50,7 +43,6 @@ export function KeyList({ path, canCreate = false }: KeyListProps) {
       {keys.value && keys.value.length > 0 && <KeyTable keys={keys.value} onRevoke={setRevoked} />}
       {isCreating && (
         <NewKeyDialog
-          path={path}
           onClose={() => {
             setCreating(false);
             keys.reload();
@@ -60,7 +52,7 @@ export function KeyList({ path, canCreate = false }: KeyListProps) {
       {revoked && (
         <RevokeDialog
           apiKey={revoked}
-          path={path}
+          userId={userId}
           onClose={() => {
             setRevoked(undefined);
             keys.reload();
@@ -71,7 +63,7 @@ export function KeyList({ path, canCreate = false }: KeyListProps) {
   );
 }
 
-function KeyTable({ keys, onRevoke }: { keys: readonly ApiKey[]; onRevoke: (key: ApiKey) => void }) {
+function KeyTable({ keys, onRevoke }: { keys: readonly KeyEntry[]; onRevoke: (key: KeyEntry) => void }) {
   return (
     <table>
       <thead>
@@ -110,16 +102,16 @@ function KeyTable({ keys, onRevoke }: { keys: readonly ApiKey[]; onRevoke: (key:
   );
 }
 
-function NewKeyDialog({ path, onClose }: { path: string; onClose: () => void }) {
+function NewKeyDialog({ onClose }: { onClose: () => void }) {
   const [name, setName] = useState("");
   const [days, setDays] = useState("");
-  const [created, setCreated] = useState<(ApiKey & { key: string }) | undefined>();
+  const [created, setCreated] = useState<string | undefined>();
   const create = useAction(async () => {
     const lifetime = Number(days);
     const expiresAt = lifetime > 0 ? { expires_at: Math.floor(Date.now() / 1000) + lifetime * DAY_SECS } : {};
-    setCreated(await post(path, { name, ...expiresAt }));
+    setCreated((await post("/api/v1/auths/keys", { body: { name, ...expiresAt } })).key);
   });
-  if (created) {
+  if (created !== undefined) {
     return (
       <Dialog
         title={t.people.keyCreated}
@@ -132,8 +124,8 @@ function NewKeyDialog({ path, onClose }: { path: string; onClose: () => void }) 
       >
         <p>{t.people.keyOnce}</p>
         <div class="row card">
-          <code class="grow wrap">{created.key}</code>
-          <CopyButton text={created.key} class="small">
+          <code class="grow wrap">{created}</code>
+          <CopyButton text={created} class="small">
             {t.shell.copy}
           </CopyButton>
         </div>
@@ -186,9 +178,11 @@ function NewKeyDialog({ path, onClose }: { path: string; onClose: () => void }) 
   );
 }
 
-function RevokeDialog({ apiKey, path, onClose }: { apiKey: ApiKey; path: string; onClose: () => void }) {
+function RevokeDialog({ apiKey, userId, onClose }: { apiKey: KeyEntry; userId: string | undefined; onClose: () => void }) {
   const revoke = useAction(async () => {
-    await remove(`${path}/${encodeURIComponent(apiKey.id)}`);
+    const { id } = apiKey;
+    if (userId === undefined) await remove("/api/v1/auths/keys/{id}", { path: { id } });
+    else await remove("/api/v1/users/{id}/keys/{key_id}", { path: { id: userId, key_id: id } });
     onClose();
   });
   return (

@@ -21,8 +21,8 @@ export default function ProfilePage() {
             <dd>{current && t.people.roles[current.role]}</dd>
           </dl>
         </section>
-        <KeyList path="/api/v1/auths/keys" canCreate />
-        <SessionList path="/api/v1/auths/sessions" canEndOthers />
+        <KeyList />
+        <SessionList />
         {current?.email && <PasswordForm />}
       </div>
     </Page>

@@ -9,7 +9,7 @@ import { t } from "../../text/index.ts";
 export function PasswordForm() {
   const form = useRef<HTMLFormElement>(null);
   const change = useAction(async (fields: FormData) => {
-    await post("/api/v1/auths/update/password", { password: String(fields.get("password")), new_password: String(fields.get("new")) });
+    await post("/api/v1/auths/update/password", { body: { password: String(fields.get("password")), new_password: String(fields.get("new")) } });
     await signOut();
   });
   return (

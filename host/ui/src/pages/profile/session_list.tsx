@@ -5,31 +5,24 @@ import { formatAgo, formatDay } from "../../format.ts";
 import { t } from "../../text/index.ts";
 import { describeBrowser } from "./browser_name.ts";
 
-interface Session {
-  id: string;
-  created_at: number;
-  last_used_at: number | null;
-  expires_at: number;
-  user_agent: string;
-  ip?: string;
-  is_current?: boolean;
-}
-
 interface SessionListProps {
-  /** The route of a person's sessions. */
-  path: string;
-  canEndOthers?: boolean;
+  /** Without it, the sessions are the person's own. */
+  userId?: string;
 }
 
 /** The browsers in which a person is signed in. */
-export function SessionList({ path, canEndOthers = false }: SessionListProps) {
-  const sessions = useResource<Session[]>((signal) => get(path, { signal }), [path]);
+export function SessionList({ userId }: SessionListProps) {
+  const sessions = useResource(
+    (signal) => (userId === undefined ? get("/api/v1/auths/sessions", { signal }) : get("/api/v1/users/{id}/sessions", { path: { id: userId }, signal })),
+    [userId],
+  );
   const end = useAction(async (id: string) => {
-    await remove(`${path}/${encodeURIComponent(id)}`);
+    if (userId === undefined) await remove("/api/v1/auths/sessions/{id}", { path: { id } });
+    else await remove("/api/v1/users/{id}/sessions/{session_id}", { path: { id: userId, session_id: id } });
     sessions.reload();
   });
   const endOthers = useAction(async () => {
-    await post(`${path}/end-others`);
+    await post("/api/v1/auths/sessions/end-others");
     sessions.reload();
   });
   const error = end.error ?? endOthers.error;
@@ -38,7 +31,7 @@ export function SessionList({ path, canEndOthers = false }: SessionListProps) {
     <section class="section" aria-labelledby="sessions">
       <header>
         <h2 id="sessions">{t.people.sessions}</h2>
-        {canEndOthers && hasOthers && (
+        {userId === undefined && hasOthers && (
           <button type="button" class="quiet" disabled={endOthers.isRunning} onClick={() => void endOthers.run()}>
             {t.people.endOthers}
           </button>

@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { messageOf, post } from "../../api/client.ts";
+import type { BindingVerification } from "../../api/types.ts";
 import { Field } from "../../components/field.tsx";
 import { useAction } from "../../components/resource.ts";
 import { IconCheck } from "../../icons.ts";
@@ -45,24 +46,19 @@ const CHOICES: readonly Choice[] = [
   },
 ];
 
-interface Verification {
-  ok: boolean;
-  message: string;
-}
-
 /** Chooses the engine, tests its connection, and stores both. */
 export function EngineStep({ onDone }: { onDone: () => void }) {
   const [name, setName] = useState<EngineName>("sketch");
   const [values, setValues] = useState<Record<string, string>>({});
   const choice = CHOICES.find((it) => it.name === name);
   const settings = choice ? valuesOf(choice, values) : {};
-  const [tested, setTested] = useState<Verification | undefined>();
+  const [tested, setTested] = useState<BindingVerification | undefined>();
   const test = useAction(async () => {
     setTested(undefined);
-    setTested(await post<Verification>(`/api/v1/bindings/${name}/verify`, { settings }));
+    setTested(await post("/api/v1/bindings/{name}/verify", { path: { name }, body: { settings } }));
   });
   const save = useAction(async () => {
-    await post("/api/v1/settings", { IMAGE_GENERATION_ENGINE: name, ENABLE_IMAGE_GENERATION: true, ...settings });
+    await post("/api/v1/settings", { body: { IMAGE_GENERATION_ENGINE: name, ENABLE_IMAGE_GENERATION: true, ...settings } });
     onDone();
   });
   const set = (variable: string, value: string) => {
@@ -142,7 +138,7 @@ function KeyField({ variable, onInput }: { variable: string; onInput: (variable:
   );
 }
 
-function TestResult({ result }: { result: Verification }) {
+function TestResult({ result }: { result: BindingVerification }) {
   if (!result.ok) {
     return (
       <p class="trouble" role="alert">

@@ -11,7 +11,7 @@ export function ImageStep({ onDone }: { onDone: () => void }) {
   const [prompt, setPrompt] = useState(t.welcome.firstPrompt);
   const [job, setJob] = useState<Job | undefined>();
   const start = useAction(async () => {
-    const created = await post<Job>("/api/v1/jobs", { prompt });
+    const created = await post("/api/v1/jobs", { body: { prompt } });
     setJob(created);
     noteJob(created);
   });

@@ -46,7 +46,7 @@ function AccountStep({ onDone }: { onDone: () => void }) {
   const code = location.value.hash.slice(1);
   const { error, isRunning, run } = useAction(async (form: FormData) => {
     const text = (name: string) => String(form.get(name) ?? "");
-    await post("/api/v1/setup", { code, name: text("name"), email: text("email"), password: text("password") });
+    await post("/api/v1/setup", { body: { code, name: text("name"), email: text("email"), password: text("password") } });
     // The code is used up: it need not stay in the history.
     navigate("/setup", { replace: true });
     await loadSession();

@@ -75,7 +75,7 @@ async function submit(mode: Mode, form: FormData): Promise<void> {
   if (mode === "key") return signIn({ key: text("key").trim() });
   const credentials = { email: text("email"), password: text("password") };
   if (mode === "password") return signIn(credentials);
-  await post("/api/v1/auths/signup", { name: text("name"), ...credentials });
+  await post("/api/v1/auths/signup", { body: { name: text("name"), ...credentials } });
   await loadSession();
 }
 

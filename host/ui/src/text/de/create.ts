@@ -14,6 +14,7 @@ export const create: Text["create"] = {
   dropHere: "Bilder zum Bearbeiten hier ablegen",
   removeSource: (name) => `${name} entfernen`,
   sourceLost: (name) => `Der Browser hat „${name}“ nicht mehr. Fügen Sie das Bild noch einmal hinzu.`,
+  sourcesNotStored: "Der Server hat die Bilder dieses Auftrags nicht gespeichert. Fügen Sie sie noch einmal hinzu.",
   sourceCount: (n) => (n === 1 ? "1 Ausgangsbild" : `${n} Ausgangsbilder`),
   maxSources: (n) => (n === 1 ? "Diese Engine verwendet nur das erste Bild." : `Diese Engine verwendet nur die ersten ${n} Bilder.`),
   cannotEdit: (engine) => `${engine} kann keine Bilder bearbeiten.`,

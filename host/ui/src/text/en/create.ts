@@ -12,6 +12,7 @@ export const create = {
   dropHere: "Drop images to edit them",
   removeSource: (name: string) => `Remove ${name}`,
   sourceLost: (name: string) => `The browser does not have “${name}” any more. Add the image again.`,
+  sourcesNotStored: "The server has not stored the images of this job. Add them again.",
   sourceCount: (n: number) => (n === 1 ? "1 source" : `${n} sources`),
   maxSources: (n: number) => (n === 1 ? "This engine uses the first image only." : `This engine uses the first ${n} images only.`),
   cannotEdit: (engine: string) => `${engine} cannot edit images.`,

@@ -1,17 +1,17 @@
 import { useState } from "preact/hooks";
 import { get } from "../../../api/client.ts";
+import type { SettingChange } from "../../../api/types.ts";
 import { Empty, Failure } from "../../../components/notice.tsx";
 import { useResource } from "../../../components/resource.ts";
 import { formatTime } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
 import { valueText } from "../configuration/values.ts";
-import type { SettingChange } from "./types.ts";
 
 const LIMIT = 500;
 
 /** Who changed which setting, newest first. */
 export function Changes() {
-  const changes = useResource((signal) => get<SettingChange[]>("/api/v1/settings/changes", { query: { limit: LIMIT }, signal }), []);
+  const changes = useResource((signal) => get("/api/v1/settings/changes", { query: { limit: LIMIT }, signal }), []);
   const [wanted, setWanted] = useState("");
   const text = t.admin.audit.changes;
   if (changes.error !== undefined) return <Failure error={changes.error} onRetry={changes.reload} />;

@@ -20,8 +20,8 @@ export function hasFilter(filters: Filters): boolean {
   return FILTER_NAMES.some((it) => filters[it] !== "");
 }
 
-/** The query of the request. Times are seconds since 1970. */
-export function requestQuery({ kind, engine, user, from, until }: Filters): Record<string, string | number | undefined> {
+/** The query of the request. Empty texts are left out. Times are seconds since 1970. */
+export function requestQuery({ kind, engine, user, from, until }: Filters) {
   return { kind, engine, user, since: seconds(from), before: seconds(until) };
 }
 

@@ -1,8 +1,9 @@
+import type { Refusal } from "../../../api/types.ts";
 import { formatTime } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
 import { engineList } from "../engine_list.ts";
 import { nameOf, useUserNames } from "../user_names.ts";
-import { isAuditKind, type Refusal } from "./types.ts";
+import { isAuditKind } from "./types.ts";
 
 /** Refusals, newest first. Each opens to say what it means. */
 export function RefusalList({ refusals }: { refusals: readonly Refusal[] }) {

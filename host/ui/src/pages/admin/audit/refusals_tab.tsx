@@ -1,5 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { get } from "../../../api/client.ts";
+import type { Refusal } from "../../../api/types.ts";
 import { Empty, Failure } from "../../../components/notice.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
 import { IconReload } from "../../../icons.ts";
@@ -9,7 +10,7 @@ import { useLive } from "../live.ts";
 import { FilterBar } from "./filter_bar.tsx";
 import { filtersOf, hasFilter, requestQuery } from "./filters.ts";
 import { RefusalList } from "./refusal_list.tsx";
-import { isAuditKind, type Refusal, type Refusals } from "./types.ts";
+import { isAuditKind } from "./types.ts";
 
 const PAGE_SIZE = 100;
 const SKELETON_ROWS = 6;
@@ -19,7 +20,7 @@ export function RefusalsTab() {
   const filters = filtersOf(location.value.query);
   const query = JSON.stringify(requestQuery(filters));
   const load = (cursor: string | undefined, signal?: AbortSignal) =>
-    get<Refusals>("/api/v1/audit", { query: { ...requestQuery(filters), limit: PAGE_SIZE, cursor }, ...(signal ? { signal } : {}) });
+    get("/api/v1/audit", { query: { ...requestQuery(filters), limit: PAGE_SIZE, cursor }, ...(signal ? { signal } : {}) });
   const first = useResource((signal) => load(undefined, signal), [query]);
   const [more, setMore] = useState<{ lines: Refusal[]; next: string | null }>();
   useEffect(() => setMore(undefined), [first.value]);
@@ -27,7 +28,7 @@ export function RefusalsTab() {
   const loadMore = useAction(async () => {
     if (next === null) return;
     const page = await load(next);
-    setMore({ lines: [...(more?.lines ?? []), ...page.lines], next: page.next ?? null });
+    setMore({ lines: [...(more?.lines ?? []), ...page.lines], next: page.next });
   });
   useLive(first.reload, false);
   const { audit } = t.admin;

@@ -1,35 +1,5 @@
-// Bindings as the server describes and takes them.
-
-export interface BindingDefinition {
-  engine?: string;
-  settings?: Record<string, unknown>;
-  edit_settings?: Record<string, unknown>;
-  model?: string;
-  size?: string;
-  steps?: number;
-  edit_model?: string;
-  edit_size?: string;
-  groups?: string[];
-  preferred_by?: string[];
-  chat_models?: string[];
-  concurrency?: number;
-  /** Such as certificates and headers, which this page does not change. */
-  [other: string]: unknown;
-}
-
-export interface BindingEntry extends BindingDefinition {
-  name: string;
-  /** The operator defined it. Otherwise it is an engine's own. */
-  is_defined: boolean;
-  fallbacks: string[];
-  problems: string[];
-}
-
-export interface BindingList {
-  bindings: BindingEntry[];
-  fallbacks: string[];
-  engines: string[];
-}
+// What the page does with bindings. No DOM.
+import type { BindingDefinition, BindingEntry } from "../../../api/types.ts";
 
 /** The definition within an entry. */
 export function definitionOf(entry: BindingEntry): BindingDefinition {

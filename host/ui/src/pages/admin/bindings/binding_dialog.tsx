@@ -1,10 +1,11 @@
 import { useState } from "preact/hooks";
 import { messageOf, put, remove } from "../../../api/client.ts";
+import type { BindingDefinition, BindingEntry } from "../../../api/types.ts";
 import { Dialog } from "../../../components/dialog.tsx";
 import { Field } from "../../../components/field.tsx";
 import { useAction } from "../../../components/resource.ts";
 import { t } from "../../../text/index.ts";
-import { definitionOf, parseNames, type BindingDefinition, type BindingEntry } from "./binding.ts";
+import { definitionOf, parseNames } from "./binding.ts";
 
 interface BindingDialogProps {
   entry: BindingEntry | undefined;
@@ -17,11 +18,11 @@ export function BindingDialog({ entry, engines, onClose }: BindingDialogProps) {
   const before = entry ? definitionOf(entry) : {};
   const save = useAction(async (form: FormData) => {
     const name = entry?.name ?? String(form.get("name") ?? "");
-    await put(`/api/v1/bindings/${encodeURIComponent(name)}`, readForm(form, before));
+    await put("/api/v1/bindings/{name}", { path: { name }, body: readForm(form, before) });
     onClose();
   });
   const deletion = useAction(async () => {
-    await remove(`/api/v1/bindings/${encodeURIComponent(entry?.name ?? "")}`);
+    await remove("/api/v1/bindings/{name}", { path: { name: entry?.name ?? "" } });
     onClose();
   });
   const error = save.error ?? deletion.error;
@@ -155,24 +156,32 @@ function parseObject(text: string): Record<string, unknown> | undefined {
   }
 }
 
+/** The definition with the values of the form. Empty fields are left out of the request. */
 function readForm(form: FormData, before: BindingDefinition): BindingDefinition {
-  const text = (name: string) => String(form.get(name) ?? "").trim();
-  const next: BindingDefinition = { ...before };
-  const set = (name: keyof BindingDefinition, value: unknown) => {
-    if (value === undefined) delete next[name];
-    else next[name] = value;
+  const text = (name: string) => String(form.get(name) ?? "").trim() || undefined;
+  const number = (name: string) => (text(name) === undefined ? undefined : Number(text(name)));
+  const names = (name: string) => {
+    const list = parseNames(text(name) ?? "");
+    return list.length > 0 ? list : undefined;
   };
-  if (form.has("engine")) set("engine", text("engine"));
-  for (const name of ["model", "size", "edit_model", "edit_size"] as const) set(name, text(name) || undefined);
-  for (const name of ["steps", "concurrency"] as const) set(name, text(name) === "" ? undefined : Number(text(name)));
-  for (const name of ["groups", "preferred_by", "chat_models"] as const) {
-    const names = parseNames(text(name));
-    set(name, names.length > 0 ? names : undefined);
-  }
-  for (const name of ["settings", "edit_settings"] as const) {
-    const value = parseObject(text(name));
+  const json = (name: string) => {
+    const value = parseObject(text(name) ?? "");
     if (value === undefined) throw new Error(t.settings.noJson);
-    set(name, Object.keys(value).length > 0 ? value : undefined);
-  }
-  return next;
+    return Object.keys(value).length > 0 ? value : undefined;
+  };
+  return {
+    ...before,
+    engine: text("engine") ?? before.engine,
+    model: text("model"),
+    size: text("size"),
+    edit_model: text("edit_model"),
+    edit_size: text("edit_size"),
+    steps: number("steps"),
+    concurrency: number("concurrency"),
+    groups: names("groups"),
+    preferred_by: names("preferred_by"),
+    chat_models: names("chat_models"),
+    settings: json("settings"),
+    edit_settings: json("edit_settings"),
+  };
 }

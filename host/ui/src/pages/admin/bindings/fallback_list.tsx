@@ -1,9 +1,10 @@
 import { useState } from "preact/hooks";
 import { messageOf, put } from "../../../api/client.ts";
+import type { BindingList } from "../../../api/types.ts";
 import { useAction } from "../../../components/resource.ts";
 import { IconArrowDown, IconArrowUp, IconClose, IconGrip } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
-import { moved, type BindingList } from "./binding.ts";
+import { moved } from "./binding.ts";
 
 /** The order of fallbacks: changed by drag, or by the buttons of each. */
 export function FallbackList({ list, onChange }: { list: BindingList; onChange: () => void }) {
@@ -14,7 +15,7 @@ export function FallbackList({ list, onChange }: { list: BindingList; onChange: 
     const before = names;
     setNames(next);
     try {
-      await put("/api/v1/fallbacks", { fallbacks: next });
+      await put("/api/v1/fallbacks", { body: { fallbacks: next } });
       onChange();
     } catch (error) {
       setNames(before);

@@ -1,24 +1,24 @@
 // Configurations of engines, the order of fallbacks, and who gets what.
 import { useState } from "preact/hooks";
 import { get } from "../../../api/client.ts";
+import type { BindingEntry } from "../../../api/types.ts";
 import { Failure } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
 import { useResource } from "../../../components/resource.ts";
 import { IconPlus } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
 import { BindingDialog } from "./binding_dialog.tsx";
-import type { BindingEntry, BindingList } from "./binding.ts";
 import { FallbackList } from "./fallback_list.tsx";
 import { WhoGetsWhat } from "./who_gets_what.tsx";
 
 export { Aside } from "../aside.tsx";
 
 export default function BindingsPage() {
-  const list = useResource<BindingList>((signal) => get("/api/v1/bindings", { signal }), []);
+  const list = useResource((signal) => get("/api/v1/bindings", { signal }), []);
   const [edited, setEdited] = useState<BindingEntry | "new" | undefined>();
   const { value } = list;
   const create = (
-    <button type="button" class="primary" onClick={() => setEdited("new")}>
+    <button type="button" class="primary" aria-label={t.settings.newBinding} onClick={() => setEdited("new")}>
       <IconPlus aria-hidden="true" />
       <span class="wide-only">{t.settings.newBinding}</span>
     </button>

@@ -1,23 +1,17 @@
 import { useState } from "preact/hooks";
 import { get, messageOf, post } from "../../../api/client.ts";
+import type { Operation, Resolution } from "../../../api/types.ts";
 import { Field } from "../../../components/field.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
 import { t } from "../../../text/index.ts";
 
-interface Resolution {
-  binding: string | null;
-  reason: string;
-  fallbacks: string[];
-  candidates: { binding: string; usable: boolean; why: string }[];
-}
-
 /** Which engine serves a person, and why. */
 export function WhoGetsWhat() {
-  const users = useResource<{ users: { id: string; name: string }[] }>((signal) => get("/api/v1/users/", { signal }), []);
+  const users = useResource((signal) => get("/api/v1/users/", { signal }), []);
   const [result, setResult] = useState<Resolution | undefined>();
   const find = useAction(async (form: FormData) => {
     const text = (name: string) => String(form.get(name) ?? "") || undefined;
-    setResult(await post("/api/v1/bindings/resolve", { user_id: text("user"), chat_model: text("model"), operation: text("operation") }));
+    setResult(await post("/api/v1/bindings/resolve", { body: { user_id: text("user"), chat_model: text("model"), operation: text("operation") as Operation } }));
   });
   return (
     <section class="section" aria-labelledby="who">

@@ -1,9 +1,9 @@
+import type { EffectiveEngine, EffectiveSettings } from "../../../api/types.ts";
 import { Notice } from "../../../components/notice.tsx";
 import { formatNumber } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
 import { Section } from "../engines/overview.tsx";
 import { Status } from "../status.tsx";
-import type { EffectiveEngine, EffectiveSettings } from "./values.ts";
 
 /** The engines that generate and edit, and why these. */
 export function Effective({ settings }: { settings: EffectiveSettings }) {

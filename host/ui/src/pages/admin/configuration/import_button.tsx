@@ -20,8 +20,8 @@ export function ImportButton({ onDone }: { onDone: () => void }) {
     if (input.current) input.current.value = "";
   };
   const close = () => setTree(undefined);
-  const replace = async () => {
-    await post("/api/v1/configs/import", { config: tree });
+  const replace = async (config: Tree) => {
+    await post("/api/v1/configs/import", { body: { config } });
     onDone();
   };
   return (
@@ -37,7 +37,7 @@ export function ImportButton({ onDone }: { onDone: () => void }) {
         </Dialog>
       )}
       {tree !== undefined && tree !== "invalid" && (
-        <Confirm title={configuration.importTitle} label={configuration.importButton} isDanger onConfirm={replace} onClose={close}>
+        <Confirm title={configuration.importTitle} label={configuration.importButton} isDanger onConfirm={() => replace(tree)} onClose={close}>
           <p>{configuration.importHint(countValues(tree))}</p>
         </Confirm>
       )}

@@ -9,13 +9,12 @@ import { t } from "../../../text/index.ts";
 import { Effective } from "./effective.tsx";
 import { ImportButton } from "./import_button.tsx";
 import { SettingList } from "./setting_list.tsx";
-import type { EffectiveSettings, Setting } from "./values.ts";
 
 export { Aside } from "../aside.tsx";
 
 export default function ConfigurationPage() {
-  const effective = useResource((signal) => get<EffectiveSettings>("/api/v1/settings/effective", { signal }), []);
-  const settings = useResource((signal) => get<Setting[]>("/api/v1/settings", { signal }), []);
+  const effective = useResource((signal) => get("/api/v1/settings/effective", { signal }), []);
+  const settings = useResource((signal) => get("/api/v1/settings", { signal }), []);
   const [isImported, setIsImported] = useState(false);
   const onImported = () => {
     setIsImported(true);

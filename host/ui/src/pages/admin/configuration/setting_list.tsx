@@ -1,9 +1,10 @@
 import { useState } from "preact/hooks";
+import type { Setting } from "../../../api/types.ts";
 import { formatAgo } from "../../../format.ts";
 import { location, setQuery } from "../../../router.ts";
 import { t } from "../../../text/index.ts";
 import { Section } from "../engines/overview.tsx";
-import { isMatch, isSecret, valueText, type Setting } from "./values.ts";
+import { isMatch, isSecret, valueText } from "./values.ts";
 
 /** All settings with value and origin. The search is in the query, so that a setting has a link. */
 export function SettingList({ settings }: { settings: readonly Setting[] }) {

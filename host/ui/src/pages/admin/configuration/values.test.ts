@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Setting } from "../../../api/types.ts";
 import { countValues, isMatch, treeOf, valueText } from "./values.ts";
 
-const setting = { name: "IMAGE_SIZE", path: "image_generation.size", variables: ["IMAGE_SIZE"], kind: "text", source: "default", value: null, description: "Size of generated images." } as const;
+const setting: Setting = { name: "IMAGE_SIZE", path: "image_generation.size", title: "Size", variables: ["IMAGE_SIZE"], kind: "text", source: "default", value: null, description: "Size of generated images.", group: "images", is_set: false };
 
 test("a setting is found by words of its name and description", () => {
-  const found = { ...setting, variables: [...setting.variables] };
-  assert.equal(isMatch(found, ""), true);
-  assert.equal(isMatch(found, "size generated"), true);
-  assert.equal(isMatch(found, "size steps"), false);
+  assert.equal(isMatch(setting, ""), true);
+  assert.equal(isMatch(setting, "size generated"), true);
+  assert.equal(isMatch(setting, "size steps"), false);
 });
 
 test("values are text, numbers and JSON", () => {

@@ -1,42 +1,5 @@
 // Settings and their values as a person reads them.
-
-export interface Setting {
-  name: string;
-  path: string;
-  title?: string;
-  variables: string[];
-  kind: string;
-  source: "default" | "environment" | "store";
-  /** `********` in place of a secret. */
-  value: unknown;
-  description: string;
-  group?: string;
-  /** The binding that it configures. */
-  binding?: string;
-  is_set?: boolean;
-  problem?: string;
-  changed_at?: number;
-  changed_by?: string;
-  /** The environment variable that supplies the value. */
-  variable_in_use?: string;
-}
-
-export interface EffectiveEngine {
-  enabled: boolean;
-  engine: string;
-  available: boolean;
-  source: "environment" | "store" | "only-configured" | "previous-start" | "generates" | "default";
-  reason: string;
-  model: string | null;
-  size: string | null;
-  steps: number | null;
-}
-
-export interface EffectiveSettings {
-  generation: EffectiveEngine;
-  edit: EffectiveEngine;
-  problems: string[];
-}
+import type { Setting } from "../../../api/types.ts";
 
 /** What the server shows instead of a secret. */
 export const MASK = "********";
@@ -52,7 +15,7 @@ export function valueText(value: unknown): string {
 }
 
 export function isMatch(setting: Setting, words: string): boolean {
-  const text = [setting.name, setting.path, setting.title ?? "", setting.description, ...setting.variables].join(" ").toLowerCase();
+  const text = [setting.name, setting.path, setting.title, setting.description, ...setting.variables].join(" ").toLowerCase();
   return words
     .toLowerCase()
     .split(/\s+/)

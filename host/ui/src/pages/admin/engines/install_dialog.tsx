@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ApiError, messageOf, url } from "../../../api/client.ts";
+import { ApiError, messageOf } from "../../../api/client.ts";
 import { Dialog } from "../../../components/dialog.tsx";
 import { formatBytes } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
@@ -7,6 +7,7 @@ import { reloadEngines } from "../engine_list.ts";
 import { DropZone } from "./drop_zone.tsx";
 import { DEFAULT_OPTIONS, InstallOptions, type Options } from "./install_options.tsx";
 import { InstallProgress, Report } from "./install_report.tsx";
+import { installUrl } from "./requests.ts";
 import type { InstallReport } from "./types.ts";
 import { upload } from "./upload.ts";
 
@@ -37,14 +38,12 @@ export function InstallDialog({ file: dropped, onReview, onClose }: InstallDialo
     setError(undefined);
     setFraction(0);
     setPhase("uploading");
-    const { strategy, probe } = options;
-    const path = url("/api/v1/engines/install", { strategy, probe: probe.trim(), force: force || undefined });
     const onProgress = (sent: number) => {
       setFraction(sent);
       if (sent >= 1) setPhase("compiling");
     };
     try {
-      setReport(await upload<InstallReport>(path, file, { onProgress, signal: controller.signal }));
+      setReport(await upload(installUrl(options, force), file, { onProgress, signal: controller.signal }));
       setPhase("done");
       void reloadEngines();
     } catch (failure) {

@@ -99,14 +99,9 @@ export function Section({ title, hint, children }: { title: string; hint?: strin
   );
 }
 
-/** Which groups may use a binding, if the server says so. */
-interface BindingGroups {
-  bindings: { name: string; groups?: string[] }[];
-}
-
 function Serving({ serving, engine }: { serving: ServingComponent; engine: EngineDescription }) {
   const { overview } = t.engines;
-  const groups = useResource((signal) => get<BindingGroups>("/api/v1/bindings", { signal }), []);
+  const groups = useResource((signal) => get("/api/v1/bindings", { signal }), []);
   const version = servingVersion(engine.engine);
   return (
     <>

@@ -14,14 +14,9 @@ import { describeEngine } from "./requests.ts";
 import { ReviewDialog } from "./review_dialog.tsx";
 import { EngineTable, TableSkeleton, type EngineFigures } from "./table.tsx";
 import { totalsOf } from "./series.ts";
-import type { EngineStatus, RejectedFile } from "./types.ts";
+import type { EngineStatus, UpdateReport } from "./types.ts";
 
 export { Aside } from "../aside.tsx";
-
-interface FolderCheck {
-  changed: EngineStatus[];
-  rejected: RejectedFile[];
-}
 
 export default function EnginesPage() {
   useEffect(followEngines, []);
@@ -32,9 +27,9 @@ export default function EnginesPage() {
   const [installed, setInstalled] = useState<{ file?: File } | undefined>();
   const [reviewed, setReviewed] = useState<string | undefined>();
   const [isDropping, setIsDropping] = useState(false);
-  const [checked, setChecked] = useState<FolderCheck | undefined>();
+  const [checked, setChecked] = useState<UpdateReport | undefined>();
   const check = useAction(async () => {
-    setChecked(await post<FolderCheck>("/api/v1/engines/update"));
+    setChecked(await post("/api/v1/engines/update"));
     await reloadEngines();
   });
   const actions = (
@@ -119,7 +114,7 @@ function useFigures(engines: readonly EngineStatus[]): ReadonlyMap<string, Engin
   return value;
 }
 
-function CheckResult({ result, onClose }: { result: FolderCheck; onClose: () => void }) {
+function CheckResult({ result, onClose }: { result: UpdateReport; onClose: () => void }) {
   const names = result.changed.map((it) => it.name);
   const text = [names.length > 0 ? t.engines.changed(t.admin.list(names)) : t.engines.nothingChanged];
   if (result.rejected.length > 0) text.push(t.engines.filesRefused(result.rejected.length));

@@ -1,56 +1,57 @@
 // Requests about engines.
 import { get, post, remove } from "../../../api/client.ts";
-import type { EngineDescription, EngineStats, EngineStatus, HistoryEntry, InstallReport, StatsRange } from "./types.ts";
+import { url } from "../../../api/url.ts";
+import type { Options } from "./install_options.tsx";
+import type { StatsRange } from "./types.ts";
 
-function path(name: string, rest = ""): string {
-  // Engines with these names have their first letter escaped, because routes have the names.
-  const escaped = name === "install" || name === "update" ? `%${name.charCodeAt(0).toString(16)}${name.slice(1)}` : encodeURIComponent(name);
-  return `/api/v1/engines/${escaped}${rest}`;
+export function describeEngine(name: string, signal: AbortSignal) {
+  return get("/api/v1/engines/{name}", { path: { name }, signal });
 }
 
-export function describeEngine(name: string, signal: AbortSignal): Promise<EngineDescription> {
-  return get(path(name), { signal });
+export function engineStats(name: string, range: StatsRange, signal: AbortSignal) {
+  return get("/api/v1/engines/{name}/stats", { path: { name }, query: { range }, signal });
 }
 
-export function engineStats(name: string, range: StatsRange, signal: AbortSignal): Promise<EngineStats> {
-  return get(path(name, "/stats"), { query: { range }, signal });
-}
-
-export function engineHistory(name: string, signal: AbortSignal): Promise<HistoryEntry[]> {
-  return get(path(name, "/history"), { signal });
+export function engineHistory(name: string, signal: AbortSignal) {
+  return get("/api/v1/engines/{name}/history", { path: { name }, signal });
 }
 
 /** Allows exactly the component with this digest. */
-export function grant(name: string, digest: string): Promise<InstallReport> {
-  return post(path(name, "/grant"), { digest });
+export function grant(name: string, digest: string) {
+  return post("/api/v1/engines/{name}/grant", { path: { name }, body: { digest } });
 }
 
 /** Drops the version that waits for approval or is watched. */
-export function abort(name: string): Promise<EngineStatus> {
-  return post(path(name, "/abort"));
+export function abort(name: string) {
+  return post("/api/v1/engines/{name}/abort", { path: { name } });
 }
 
-export function promote(name: string): Promise<EngineStatus> {
-  return post(path(name, "/promote"));
+export function promote(name: string) {
+  return post("/api/v1/engines/{name}/promote", { path: { name } });
 }
 
-export function rollBack(name: string, digest: string, why: string): Promise<EngineStatus> {
-  return post(path(name, "/rollback"), { to: digest, ...(why === "" ? {} : { why }) });
+export function rollBack(name: string, digest: string, why: string) {
+  return post("/api/v1/engines/{name}/rollback", { path: { name }, body: { to: digest, ...(why === "" ? {} : { why }) } });
 }
 
-export function setPinned(name: string, isPinned: boolean): Promise<EngineStatus> {
-  return post(path(name, isPinned ? "/pin" : "/unpin"));
+export function setPinned(name: string, isPinned: boolean) {
+  return post(isPinned ? "/api/v1/engines/{name}/pin" : "/api/v1/engines/{name}/unpin", { path: { name } });
 }
 
 /** Allows or denies one request, such as `api POST /images/`. */
-export function setRequest(name: string, right: string, isAllowed: boolean): Promise<unknown> {
-  return post(path(name, "/requests"), isAllowed ? { allow: [right] } : { deny: [right] });
+export function setRequest(name: string, right: string, isAllowed: boolean) {
+  return post("/api/v1/engines/{name}/requests", { path: { name }, body: isAllowed ? { allow: [right] } : { deny: [right] } });
 }
 
-export function removeEngine(name: string, options: { now: boolean; force: boolean }): Promise<EngineStatus> {
-  return remove(path(name), { query: { now: options.now || undefined, force: options.force || undefined } });
+export function removeEngine(name: string, options: { now: boolean; force: boolean }) {
+  return remove("/api/v1/engines/{name}", { path: { name }, query: { now: options.now || null, force: options.force || null } });
+}
+
+/** The URL at which a component is installed. */
+export function installUrl({ strategy, probe }: Options, force: boolean): string {
+  return url("/api/v1/engines/install", {}, { strategy, probe: probe.trim(), force: force || null });
 }
 
 export function logUrl(name: string): string {
-  return `${path(name, "/log")}?follow=true`;
+  return url("/api/v1/engines/{name}/log", { name }, { follow: true });
 }

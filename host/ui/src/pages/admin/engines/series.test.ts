@@ -7,7 +7,7 @@ const HOUR_MS = 3_600_000;
 const NOW = 100 * HOUR_MS;
 
 function figures(changes: Partial<VersionFigures>): VersionFigures {
-  return { digest: "a", since_ms: NOW - HOUR_MS, running: 0, jobs: 0, ok: 0, failed: 0, failures: {}, cpu_ms: 0, mean_cpu_ms: 0, peak_memory_bytes: 0, traffic: [], minutes: [], ...changes };
+  return { engine: "sketch", digest: "a", since_ms: NOW - HOUR_MS, running: 0, jobs: 0, ok: 0, failed: 0, failures: {}, cpu_ms: 0, mean_cpu_ms: 0, peak_memory_bytes: 0, traffic: [], minutes: [], ...changes };
 }
 
 test("totals are those of all versions, times those of the one with most jobs", () => {
@@ -45,12 +45,12 @@ test("no part is shorter than a minute, and the minute before the range is in it
 
 test("a series has each interval up to now, also those without a job", () => {
   const point = { at_ms: NOW - 10 * 60_000 + 7_000, jobs: 4, failed: 1, p50_ms: 5, p99_ms: 9, cpu_ms: 20, peak_memory_bytes: 7 };
-  const buckets = bucketsOf({ range: "1h", interval_secs: 60, since_ms: NOW - HOUR_MS + 7_000, points: [point] }, NOW + 30_000);
+  const buckets = bucketsOf({ range: "1h", interval_secs: 60, since_ms: NOW - HOUR_MS + 7_000, points: [point], versions: [] }, NOW + 30_000);
   assert.equal(buckets.length, 60);
   assert.deepEqual(buckets[49], { at: point.at_ms / 1_000 + 30, jobs: 4, failed: 1, p50_ms: 5, p99_ms: 9, cpu_ms: 5, memory_bytes: 7 });
   assert.equal(buckets[59]?.at, NOW / 1_000 + 37);
   assert.equal(buckets[59]?.p50_ms, null);
-  assert.equal(bucketsOf({ range: "24h", interval_secs: 600, since_ms: 0, points: [] }, NOW).length, 144);
+  assert.equal(bucketsOf({ range: "24h", interval_secs: 600, since_ms: 0, points: [], versions: [] }, NOW).length, 144);
 });
 
 test("traffic of versions is added by upstream", () => {

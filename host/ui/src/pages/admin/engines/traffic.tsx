@@ -4,7 +4,6 @@ import { useResource } from "../../../components/resource.ts";
 import { formatBytes, formatNumber } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
 import { RefusalList } from "../audit/refusal_list.tsx";
-import type { Refusals } from "../audit/types.ts";
 import { Section } from "./overview.tsx";
 import { trafficOf } from "./series.ts";
 import type { EngineDescription, UpstreamFigures } from "./types.ts";
@@ -73,7 +72,7 @@ function TrafficTable({ rows, urls }: { rows: readonly UpstreamFigures[]; urls: 
 
 function Refused({ name }: { name: string }) {
   const load = async (signal: AbortSignal) => {
-    const { lines } = await get<Refusals>("/api/v1/audit", { query: { engine: name, limit: 1_000 }, signal });
+    const { lines } = await get("/api/v1/audit", { query: { engine: name, limit: 1_000 }, signal });
     return lines.filter((it) => it.engine === name && it.job !== "").slice(0, MAX_REFUSALS);
   };
   const refused = useResource(load, [name]);

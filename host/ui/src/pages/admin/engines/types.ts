@@ -1,182 +1,28 @@
 // What the server says about engines to administrators.
+import type { Schemas } from "../../../api/types.ts";
 
-export interface VersionStatus {
-  version: string;
-  /** SHA-256 of the component, in hexadecimal. */
-  digest: string;
-  state: string;
-  is_previous: boolean;
-  /** Why it has this state. */
-  reason: string;
-  /** Its file in the engine folder; empty if it was uploaded. */
-  file: string;
-  size_bytes: number;
-  /** Empty if the server installed it. */
-  added_by: string;
-  added_at: number;
-  /** The permissions that wait for approval. */
-  new_rights: string[];
-  jobs: number | null;
-  failed: number | null;
-}
+export type EngineList = Schemas["UsableEngines"];
+export type BindingSummary = Pick<Schemas["UsableBinding"], "name" | "engine" | "title" | "is_ready" | "reason">;
+export type EngineStatus = Schemas["EngineStatus"];
+export type VersionStatus = Schemas["VersionStatus"];
+export type RejectedFile = Schemas["RejectedEngineFile"];
+export type UpdateReport = Schemas["UpdateReport"];
+export type InstallReport = Schemas["InstallReport"];
+export type HistoryEntry = Schemas["HistoryEntry"];
 
-export interface EngineStatus {
-  name: string;
-  serves: boolean;
-  pinned: boolean;
-  strategy: string;
-  /** The share of users who get the candidate; 0 without one. */
-  percent: number;
-  /** 0 if the engine never served or was removed. */
-  revision: number;
-  changed_at: number;
-  versions: VersionStatus[];
-}
+export type EngineDescription = Schemas["EngineDescription"];
+export type ServingComponent = Schemas["ServingComponent"];
+export type PendingComponent = Schemas["PendingComponent"];
+export type BindingDetails = Schemas["BindingDetails"];
+export type UpstreamDetails = Schemas["UpstreamDetails"];
+export type DeclaredRight = Schemas["DeclaredRight"];
+export type RightState = Schemas["RightState"];
 
-export interface RejectedFile {
-  file: string;
-  reason: string;
-}
+export type StatsRange = Schemas["StatsRange"];
+export type EngineStats = Schemas["EngineStats"];
+export type SeriesPoint = Schemas["SeriesPoint"];
+export type VersionFigures = Schemas["VersionFigures"];
+export type UpstreamFigures = Schemas["UpstreamFigures"];
 
-/** A binding, as far as these pages need it. */
-export interface BindingSummary {
-  name: string;
-  engine: string;
-  title: string;
-  is_ready: boolean;
-  reason?: string;
-}
-
-export interface EngineList {
-  bindings: BindingSummary[];
-  releases?: { engines: EngineStatus[]; rejected: RejectedFile[]; starting: string[] };
-}
-
-/** The jobs that ended in one minute. */
-export interface MinuteFigures {
-  at_ms: number;
-  jobs: number;
-  failed: number;
-}
-
-/** The jobs that ended in one interval, of all versions. */
-export interface SeriesPoint extends MinuteFigures {
-  p50_ms: number | null;
-  p99_ms: number | null;
-  /** Of all jobs. */
-  cpu_ms: number;
-  /** Of one job. */
-  peak_memory_bytes: number;
-}
-
-export type StatsRange = "1h" | "24h";
-
-export interface EngineStats {
-  range: StatsRange;
-  interval_secs: number;
-  since_ms: number;
-  /** Points without a job are left out. */
-  points: SeriesPoint[];
-}
-
-export interface UpstreamFigures {
-  /** `null` for images at URLs of other hosts. */
-  upstream?: string | null;
-  requests: number;
-  failed_requests: number;
-  sent_bytes: number;
-  received_bytes: number;
-}
-
-export interface VersionFigures {
-  digest: string;
-  since_ms: number;
-  running: number;
-  jobs: number;
-  ok: number;
-  failed: number;
-  failures: Record<string, number>;
-  p50_ms?: number | null;
-  p99_ms?: number | null;
-  cpu_ms: number;
-  mean_cpu_ms: number;
-  peak_memory_bytes: number;
-  traffic: UpstreamFigures[];
-  minutes: MinuteFigures[];
-}
-
-export type RightState = "granted" | "new" | "denied" | "unused";
-
-export interface DeclaredRight {
-  right: string;
-  state: RightState;
-}
-
-export interface UpstreamDetails {
-  name: string;
-  base_url: string | null;
-  edit_base_url: string | null;
-  variables: string;
-  requests: string[];
-}
-
-export interface BindingDetails {
-  name: string;
-  problems: string[];
-  upstreams: UpstreamDetails[];
-}
-
-export interface ServingComponent {
-  version: string;
-  title: string;
-  file: string;
-  digest: string;
-  imports: string[];
-  abilities: string[];
-  bindings: BindingDetails[];
-}
-
-export interface PendingComponent {
-  version: string;
-  digest: string;
-  file: string;
-  /** The engine that the same file was before; empty if it has not changed its name. */
-  previous_engine: string;
-  reason: string;
-}
-
-export interface EngineDescription {
-  engine: EngineStatus;
-  figures: VersionFigures[];
-  granted: { digest: string; file: string } | null;
-  pending: PendingComponent | null;
-  rights: DeclaredRight[];
-  serving: ServingComponent | null;
-}
-
-export interface InstallReport {
-  engine: string;
-  version: string;
-  digest: string;
-  state: string;
-  /** One line for each step, in order. */
-  steps: string[];
-  new_rights: string[];
-}
-
-export interface HistoryEntry {
-  at: number;
-  what: string;
-  why: string;
-  digest: string;
-  by: string;
-}
-
-export interface LogLine {
-  digest: string;
-  number: number;
-  at_ms: number;
-  level: string;
-  job: string;
-  text: string;
-}
+/** A line of the stream, which has lines of all versions. */
+export type LogLine = Schemas["EngineLogLine"] & { digest: string };

@@ -1,14 +1,15 @@
 // Uploads with progress, which `fetch` does not report.
 import { ApiError, sessionExpired } from "../../../api/client.ts";
 import { t } from "../../../text/index.ts";
+import type { InstallReport } from "./types.ts";
 
 export interface UploadOptions {
   onProgress: (fraction: number) => void;
   signal: AbortSignal;
 }
 
-/** Sends a file, and returns the server's JSON. */
-export function upload<T>(path: string, file: Blob, { onProgress, signal }: UploadOptions): Promise<T> {
+/** Sends a component, and returns what the server made of it. */
+export function upload(path: string, file: Blob, { onProgress, signal }: UploadOptions): Promise<InstallReport> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", path);
@@ -20,7 +21,7 @@ export function upload<T>(path: string, file: Blob, { onProgress, signal }: Uplo
     request.onabort = () => reject(new DOMException("stopped", "AbortError"));
     request.onload = () => {
       const body = parse(request.responseText);
-      if (request.status < 400) return resolve(body as T);
+      if (request.status < 400) return resolve(body as InstallReport);
       if (request.status === 401) sessionExpired.value = true;
       const { detail } = (body ?? {}) as { detail?: unknown };
       reject(new ApiError(request.status, typeof detail === "string" ? detail : t.shell.failedWithStatus(request.status)));

@@ -1,22 +1,22 @@
 import { useState } from "preact/hooks";
 import { get, messageOf, post } from "../../../api/client.ts";
+import type { Group } from "../../../api/types.ts";
 import { useAction, useResource } from "../../../components/resource.ts";
 import { IconClose, IconPlus } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
-import type { Person } from "../people/page.tsx";
-import type { Group } from "./page.tsx";
 
 /** Found users that are offered. */
 const MAX_FOUND = 6;
 
 /** The members of a group, and a search for more. */
 export function MemberList({ group }: { group: Group }) {
-  const path = `/api/v1/groups/id/${encodeURIComponent(group.id)}`;
-  const members = useResource<{ users: Person[] }>((signal) => get("/api/v1/users/", { query: { group: group.id }, signal }), [path]);
+  const { id } = group;
+  const members = useResource((signal) => get("/api/v1/users/", { query: { group: id }, signal }), [id]);
   const [text, setText] = useState("");
-  const found = useResource<{ users: Person[] }>((signal) => (text.trim() === "" ? Promise.resolve({ users: [] }) : get("/api/v1/users/", { query: { query: text.trim() }, signal })), [text]);
-  const change = useAction(async (id: string, isMember: boolean) => {
-    await post(`${path}/users/${isMember ? "add" : "remove"}`, { user_ids: [id] });
+  const found = useResource(async (signal) => (text.trim() === "" ? undefined : get("/api/v1/users/", { query: { query: text.trim() }, signal })), [text]);
+  const change = useAction(async (userId: string, isMember: boolean) => {
+    const route = isMember ? "/api/v1/groups/id/{id}/users/add" : "/api/v1/groups/id/{id}/users/remove";
+    await post(route, { path: { id }, body: { user_ids: [userId] } });
     setText("");
     members.reload();
   });

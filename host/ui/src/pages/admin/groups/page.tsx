@@ -1,6 +1,7 @@
 // Groups: what their members may do.
 import { useState } from "preact/hooks";
 import { get, messageOf, post, remove } from "../../../api/client.ts";
+import type { Group } from "../../../api/types.ts";
 import { Dialog } from "../../../components/dialog.tsx";
 import { Field } from "../../../components/field.tsx";
 import { Empty, Failure } from "../../../components/notice.tsx";
@@ -13,16 +14,8 @@ import { MemberList } from "./member_list.tsx";
 
 export { Aside } from "../aside.tsx";
 
-export interface Group {
-  id: string;
-  name: string;
-  description: string;
-  permissions: { features: { image_generation: boolean } };
-  member_count: number;
-}
-
 export default function GroupsPage() {
-  const groups = useResource<Group[]>((signal) => get("/api/v1/groups/", { signal }), []);
+  const groups = useResource((signal) => get("/api/v1/groups/", { signal }), []);
   const [edited, setEdited] = useState<Group | "new" | undefined>();
   const create = (
     <button type="button" class="primary" onClick={() => setEdited("new")}>
@@ -55,11 +48,11 @@ export default function GroupsPage() {
 /** The permission of all users, which a group adds to. */
 function EveryonePermission() {
   const path = "/api/v1/users/default/permissions";
-  const permissions = useResource<{ features: { image_generation: boolean } }>((signal) => get(path, { signal }), []);
+  const permissions = useResource((signal) => get(path, { signal }), []);
   const change = useAction(async (value: boolean) => {
     permissions.set({ features: { image_generation: value } });
     try {
-      await post(path, { features: { image_generation: value } });
+      await post(path, { body: { features: { image_generation: value } } });
     } finally {
       permissions.reload();
     }
@@ -123,14 +116,14 @@ function GroupDialog({ group, onClose }: { group: Group | undefined; onClose: ()
   const [name, setName] = useState(group?.name ?? "");
   const [description, setDescription] = useState(group?.description ?? "");
   const [mayCreate, setMayCreate] = useState(group?.permissions.features.image_generation ?? true);
-  const path = `/api/v1/groups/id/${encodeURIComponent(group?.id ?? "")}`;
+  const path = { id: group?.id ?? "" };
   const save = useAction(async () => {
     const body = { name, description, permissions: { features: { image_generation: mayCreate } } };
-    await post(group ? `${path}/update` : "/api/v1/groups/create", body);
+    await (group ? post("/api/v1/groups/id/{id}/update", { path, body }) : post("/api/v1/groups/create", { body }));
     onClose();
   });
   const deletion = useAction(async () => {
-    await remove(`${path}/delete`);
+    await remove("/api/v1/groups/id/{id}/delete", { path });
     onClose();
   });
   const error = save.error ?? deletion.error;

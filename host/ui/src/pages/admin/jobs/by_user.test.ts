@@ -6,7 +6,7 @@ import { activeByUser } from "./by_user.ts";
 function job(user: string, state: JobState): Job {
   return {
     id: `${user}-${state}`, state, operation: "generate", origin: "api", chat_id: null, message_id: null, user_id: user, user_name: user.toUpperCase(),
-    binding: "sketch", engine: null, engine_version: null, digest: null, request: null, progress: null, files: [], warnings: [], error: null,
+    binding: "sketch", engine: "sketch", engine_version: "1.0.0", digest: "", request: null, progress: null, files: [], warnings: [], error: null,
     created_at: 0, started_at: null, ended_at: null, duration_ms: null,
   };
 }

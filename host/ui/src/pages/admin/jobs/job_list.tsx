@@ -30,8 +30,7 @@ export function JobList({ jobs, label, onChange }: JobListProps) {
 
 function JobRow({ job, onChange }: { job: Job; onChange: (job: Job) => void }) {
   const { jobs } = t.admin;
-  const stop = useAction(async () => onChange(await remove<Job>(`/api/v1/jobs/${encodeURIComponent(job.id)}`)));
-  const engine = job.binding || (job.engine ?? "");
+  const stop = useAction(async () => onChange(await remove("/api/v1/jobs/{id}", { path: { id: job.id } })));
   return (
     <li>
       <div class="job-state">
@@ -50,17 +49,17 @@ function JobRow({ job, onChange }: { job: Job; onChange: (job: Job) => void }) {
           <a class="plain" href={`/admin/people/${encodeURIComponent(job.user_id)}`} dir="auto">
             {job.user_name ?? job.user_id}
           </a>
-          <a class="plain" href={`/admin/engines/${encodeURIComponent(job.engine ?? job.binding)}`} dir="auto">
-            {engine}
+          <a class="plain" href={`/admin/engines/${encodeURIComponent(job.engine)}`} dir="auto">
+            {job.binding}
           </a>
           <span>{jobs.operations[job.operation]}</span>
-          <span>{jobs.origins[job.origin]}</span>
+          <span>{job.origin === "chat" ? jobs.origins.chat : jobs.origins.api}</span>
           <time title={formatTime(job.created_at)} dateTime={new Date(job.created_at * 1_000).toISOString()}>
             {formatAgo(job.created_at)}
           </time>
           {job.duration_ms !== null && <span>{formatDuration(job.duration_ms)}</span>}
           {job.files.length > 0 && <span>{jobs.images(job.files.length)}</span>}
-          {job.cost && <span>{formatCost(job.cost.amount_micros, job.cost.currency)}</span>}
+          {job.cost && <span>{formatCost(job.cost)}</span>}
         </span>
         {job.error && (
           <span class="job-error" dir="auto">
@@ -70,7 +69,7 @@ function JobRow({ job, onChange }: { job: Job; onChange: (job: Job) => void }) {
         {stop.error !== undefined && <Failure error={stop.error} onRetry={() => void stop.run()} />}
       </div>
       {isActive(job) && (
-        <button type="button" class="small" aria-label={jobs.stopJob(engine)} disabled={stop.isRunning} onClick={() => void stop.run()}>
+        <button type="button" class="small" aria-label={jobs.stopJob(job.binding)} disabled={stop.isRunning} onClick={() => void stop.run()}>
           {jobs.stop}
         </button>
       )}

@@ -30,7 +30,7 @@ export default function JobsPage() {
   };
   const stop = async () => {
     const body = target === "all" ? { all: true } : { user_id: target?.id };
-    setStopped((await post<{ stopped: number }>("/api/v1/jobs/stop", body)).stopped);
+    setStopped((await post("/api/v1/jobs/stop", { body })).stopped);
     reload();
   };
   const activeIds = active.jobs?.map((it) => it.id).join(" ");

@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../../../api/client.ts";
-import type { Job } from "../../../api/types.ts";
+import type { Job, JobsPage } from "../../../api/types.ts";
 import { isActive, onJob } from "../../../jobs.ts";
 import { useLive } from "../live.ts";
 
@@ -27,11 +27,6 @@ export interface Jobs {
   reload: () => void;
   /** Shows the new state of a job at once. */
   note: (job: Job) => void;
-}
-
-interface JobsPage {
-  jobs: Job[];
-  next: string | null;
 }
 
 /** The jobs of all users, newest first. Active ones are read again while there are some. */
@@ -85,8 +80,8 @@ async function readPages({ state, engine }: JobsQuery, cursor: string | undefine
   let next: string | null = cursor ?? null;
   for (let pages = 0; pages < MAX_PAGES; pages += 1) {
     const query = { mine: false, state, limit, cursor: next };
-    const page: JobsPage = await get<JobsPage>("/api/v1/jobs", { query, signal });
-    jobs.push(...(engine === undefined ? page.jobs : page.jobs.filter((it) => (it.engine ?? it.binding) === engine)));
+    const page: JobsPage = await get("/api/v1/jobs", { query, signal });
+    jobs.push(...(engine === undefined ? page.jobs : page.jobs.filter((it) => it.engine === engine)));
     next = page.next;
     const isEnough = state === "ended" && (engine === undefined || jobs.length >= ENOUGH);
     if (next === null || isEnough) break;

@@ -1,6 +1,7 @@
 // The users: find, approve, create.
 import { useState } from "preact/hooks";
 import { get, messageOf, post } from "../../../api/client.ts";
+import type { Role, User } from "../../../api/types.ts";
 import { Dialog } from "../../../components/dialog.tsx";
 import { Field } from "../../../components/field.tsx";
 import { Empty, Failure, Notice } from "../../../components/notice.tsx";
@@ -14,23 +15,6 @@ import { Pager } from "../../../components/pager.tsx";
 
 export { Aside } from "../aside.tsx";
 
-export type Role = "admin" | "user" | "pending";
-
-export interface Person {
-  id: string;
-  name: string;
-  email: string;
-  role: Role;
-  created_at: number;
-  last_active_at?: number | null;
-  image_count?: number;
-}
-
-interface PersonPage {
-  users: Person[];
-  total: number;
-}
-
 /** Users on a page of the server. */
 const PAGE_SIZE = 30;
 
@@ -39,11 +23,11 @@ export default function PeoplePage() {
   const [isCreating, setCreating] = useState(false);
   const page = Number(query.get("page") ?? 1);
   const filter = { query: query.get("q"), role: query.get("role"), page };
-  const people = useResource<PersonPage>((signal) => get("/api/v1/users/", { query: filter, signal }), [filter.query, filter.role, page]);
-  const pending = useResource<PersonPage>((signal) => get("/api/v1/users/", { query: { role: "pending" }, signal }), []);
+  const people = useResource((signal) => get("/api/v1/users/", { query: filter, signal }), [filter.query, filter.role, page]);
+  const pending = useResource((signal) => get("/api/v1/users/", { query: { role: "pending" }, signal }), []);
   const waiting = pending.value?.users.filter((it) => it.role === "pending") ?? [];
   const approve = useAction(async (id: string) => {
-    await post(`/api/v1/users/${encodeURIComponent(id)}/update`, { role: "user" });
+    await post("/api/v1/users/{id}/update", { path: { id }, body: { role: "user" } });
     people.reload();
     pending.reload();
   });
@@ -118,7 +102,7 @@ function PeopleFilter() {
   );
 }
 
-function PeopleTable({ people }: { people: readonly Person[] }) {
+function PeopleTable({ people }: { people: readonly User[] }) {
   return (
     <table>
       <thead>
@@ -146,7 +130,7 @@ function PeopleTable({ people }: { people: readonly Person[] }) {
                 {t.people.roles[person.role]}
               </span>
             </td>
-            <td class="number wide-only">{person.image_count === undefined ? "–" : formatNumber(person.image_count)}</td>
+            <td class="number wide-only">{formatNumber(person.image_count)}</td>
             <td class="wide-only">{person.last_active_at ? formatAgo(person.last_active_at) : "–"}</td>
             <td class="wide-only">{formatDay(person.created_at)}</td>
           </tr>
@@ -159,7 +143,7 @@ function PeopleTable({ people }: { people: readonly Person[] }) {
 function NewPersonDialog({ onClose }: { onClose: () => void }) {
   const create = useAction(async (form: FormData) => {
     const text = (name: string) => String(form.get(name) ?? "");
-    await post("/api/v1/auths/add", { name: text("name"), email: text("email"), password: text("password"), role: text("role") });
+    await post("/api/v1/auths/add", { body: { name: text("name"), email: text("email"), password: text("password"), role: text("role") as Role } });
     onClose();
   });
   return (

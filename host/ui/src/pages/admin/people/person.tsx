@@ -1,6 +1,7 @@
 // One user: role, password, groups, keys, sessions.
 import { useState } from "preact/hooks";
 import { get, messageOf, post, remove } from "../../../api/client.ts";
+import type { Role, User } from "../../../api/types.ts";
 import { Dialog } from "../../../components/dialog.tsx";
 import { Field } from "../../../components/field.tsx";
 import { Failure } from "../../../components/notice.tsx";
@@ -12,13 +13,12 @@ import { user } from "../../../session.ts";
 import { t } from "../../../text/index.ts";
 import { KeyList } from "../../profile/key_list.tsx";
 import { SessionList } from "../../profile/session_list.tsx";
-import type { Person, Role } from "./page.tsx";
 
 export { Aside } from "../aside.tsx";
 
 export default function PersonPage({ parameters }: { parameters: Record<string, string> }) {
-  const path = `/api/v1/users/${encodeURIComponent(parameters.id ?? "")}`;
-  const person = useResource<Person>((signal) => get(path, { signal }), [path]);
+  const { id = "" } = parameters;
+  const person = useResource((signal) => get("/api/v1/users/{id}", { path: { id }, signal }), [id]);
   const { value } = person;
   return (
     <Page title={value?.name ?? t.people.person}>
@@ -28,10 +28,10 @@ export default function PersonPage({ parameters }: { parameters: Record<string, 
         {value && (
           <>
             <PersonFacts person={value} />
-            <AccessForm key={value.id} person={value} path={path} onChange={person.reload} />
-            <KeyList path={`${path}/keys`} />
-            <SessionList path={`${path}/sessions`} />
-            {value.id !== user.value?.id && <DeleteSection person={value} path={path} />}
+            <AccessForm key={value.id} person={value} onChange={person.reload} />
+            <KeyList userId={id} />
+            <SessionList userId={id} />
+            {value.id !== user.value?.id && <DeleteSection person={value} />}
           </>
         )}
       </div>
@@ -39,7 +39,7 @@ export default function PersonPage({ parameters }: { parameters: Record<string, 
   );
 }
 
-function PersonFacts({ person }: { person: Person }) {
+function PersonFacts({ person }: { person: User }) {
   return (
     <section class="section">
       <dl class="facts">
@@ -53,30 +53,25 @@ function PersonFacts({ person }: { person: Person }) {
             <dd>{formatAgo(person.last_active_at)}</dd>
           </>
         )}
-        {person.image_count !== undefined && (
-          <>
-            <dt>{t.people.images}</dt>
-            <dd>{formatNumber(person.image_count)}</dd>
-          </>
-        )}
+        <dt>{t.people.images}</dt>
+        <dd>{formatNumber(person.image_count)}</dd>
       </dl>
     </section>
   );
 }
 
 interface AccessFormProps {
-  person: Person;
-  path: string;
+  person: User;
   onChange: () => void;
 }
 
-function AccessForm({ person, path, onChange }: AccessFormProps) {
+function AccessForm({ person, onChange }: AccessFormProps) {
   const [name, setName] = useState(person.name);
   const [role, setRole] = useState<Role>(person.role);
   const [password, setPassword] = useState("");
   const isSelf = person.id === user.value?.id;
   const save = useAction(async () => {
-    await post(`${path}/update`, { name, role, password });
+    await post("/api/v1/users/{id}/update", { path: { id: person.id }, body: { name, role, password } });
     setPassword("");
     onChange();
   });
@@ -123,10 +118,10 @@ function AccessForm({ person, path, onChange }: AccessFormProps) {
   );
 }
 
-function DeleteSection({ person, path }: { person: Person; path: string }) {
+function DeleteSection({ person }: { person: User }) {
   const [isAsking, setAsking] = useState(false);
   const deletion = useAction(async () => {
-    await remove(path);
+    await remove("/api/v1/users/{id}", { path: { id: person.id } });
     navigate("/admin/people", { replace: true });
   });
   return (

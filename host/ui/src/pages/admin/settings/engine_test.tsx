@@ -1,32 +1,24 @@
 import { messageOf, post } from "../../../api/client.ts";
+import type { BindingVerification, Operation } from "../../../api/types.ts";
 import { useAction } from "../../../components/resource.ts";
 import { useState } from "preact/hooks";
 import { formatDuration } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
 import type { Draft } from "./setting.ts";
 
-interface Verification {
-  ok: boolean;
-  message: string;
-  server?: string;
-  problems: string[];
-  duration_ms: number;
-  requests?: { method: string; url_without_secrets: string; status: number | null }[];
-}
-
 interface EngineTestProps {
   binding: string;
   /** Values that are not stored yet. */
   settings: Draft;
-  operation: "generate" | "edit";
+  operation: Operation;
 }
 
 /** Asks the engine's server with the values of the form, and shows what was asked. */
 export function EngineTest({ binding, settings, operation }: EngineTestProps) {
-  const [result, setResult] = useState<Verification | undefined>();
+  const [result, setResult] = useState<BindingVerification | undefined>();
   const test = useAction(async () => {
     setResult(undefined);
-    setResult(await post<Verification>(`/api/v1/bindings/${encodeURIComponent(binding)}/verify`, { settings, operation }));
+    setResult(await post("/api/v1/bindings/{name}/verify", { path: { name: binding }, body: { settings, operation } }));
   });
   return (
     <div class="stack">
@@ -46,7 +38,7 @@ export function EngineTest({ binding, settings, operation }: EngineTestProps) {
   );
 }
 
-function Result({ result }: { result: Verification }) {
+function Result({ result }: { result: BindingVerification }) {
   return (
     <div class={result.ok ? "card stack tight" : "trouble"} role="status">
       <strong class="status">
@@ -63,7 +55,7 @@ function Result({ result }: { result: Verification }) {
         {result.server && <span>{result.server}</span>}
         <span>{formatDuration(result.duration_ms)}</span>
       </span>
-      {result.requests && result.requests.length > 0 && (
+      {result.requests.length > 0 && (
         <ul class="lines compact">
           {result.requests.map((request, index) => (
             <li key={index} class="row">

@@ -2,13 +2,14 @@
 import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 import { get, messageOf, post } from "../../../api/client.ts";
+import type { Operation, Setting, SettingProblem } from "../../../api/types.ts";
 import { Failure } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
 import { t } from "../../../text/index.ts";
 import { EngineTest } from "./engine_test.tsx";
 import { SettingField } from "./setting_field.tsx";
-import { isSecret, sectionsOf, settingsOf, withoutUnchanged, type Draft, type Setting } from "./setting.ts";
+import { isSecret, sectionsOf, settingsOf, withoutUnchanged, type Draft } from "./setting.ts";
 import { WorkflowSection } from "./workflow_section.tsx";
 
 export { Aside } from "../aside.tsx";
@@ -19,18 +20,14 @@ const draft = signal<Draft>({});
 /** Time without typing until the values are checked, in milliseconds. */
 const PAUSE_MS = 500;
 
-interface Check {
-  problems: { name: string; message: string }[];
-}
-
 export default function SettingsPage({ parameters }: { parameters: Record<string, string> }) {
   const section = parameters.engine ?? "images";
-  const settings = useResource<Setting[]>((stop) => get("/api/v1/settings", { signal: stop }), []);
+  const settings = useResource((stop) => get("/api/v1/settings", { signal: stop }), []);
   const all = settings.value ?? [];
   const changed = withoutUnchanged(draft.value, all);
   const check = useCheck(changed);
   const save = useAction(async () => {
-    settings.set(await post<Setting[]>("/api/v1/settings", changed));
+    settings.set(await post("/api/v1/settings", { body: changed }));
     draft.value = {};
   });
   const onChange = (name: string, value: unknown) => {
@@ -82,14 +79,14 @@ export default function SettingsPage({ parameters }: { parameters: Record<string
 }
 
 /** The problems of the values that are not stored yet. */
-function useCheck(changed: Draft): Check["problems"] {
-  const [problems, setProblems] = useState<Check["problems"]>([]);
+function useCheck(changed: Draft): SettingProblem[] {
+  const [problems, setProblems] = useState<SettingProblem[]>([]);
   const key = JSON.stringify(changed);
   useEffect(() => {
     if (key === "{}") return setProblems([]);
     const controller = new AbortController();
     const timer = setTimeout(() => {
-      post<Check>("/api/v1/settings/check", changed, { signal: controller.signal }).then(
+      post("/api/v1/settings/check", { body: changed, signal: controller.signal }).then(
         (it) => setProblems(it.problems),
         // Saving reports what is wrong too.
         () => setProblems([]),
@@ -136,12 +133,12 @@ interface SectionProps {
   section: string;
   settings: readonly Setting[];
   draft: Draft;
-  problems: Check["problems"];
+  problems: SettingProblem[];
   onChange: (name: string, value: unknown) => void;
 }
 
 function Section({ section, settings, draft: changed, problems, onChange }: SectionProps) {
-  const [mode, setMode] = useState<"generate" | "edit">("generate");
+  const [mode, setMode] = useState<Operation>("generate");
   const isEngine = settings.some((it) => it.binding !== undefined);
   const hasModes = settings.some((it) => it.mode === "edit");
   const shown = settings.filter((it) => !hasModes || it.mode === mode || it.mode === "both" || it.mode === undefined);

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fieldText, parseField, sectionsOf, withoutUnchanged, type Setting } from "./setting.ts";
+import type { Setting } from "../../../api/types.ts";
+import { fieldText, parseField, sectionsOf, withoutUnchanged } from "./setting.ts";
 
 function setting(changes: Partial<Setting>): Setting {
-  return { name: "X", variables: ["X"], kind: "text", source: "default", value: null, description: "", title: "X", group: "images", is_set: false, ...changes };
+  return { name: "X", path: "x", variables: ["X"], kind: "text", source: "default", value: null, description: "", title: "X", group: "images", is_set: false, ...changes };
 }
 
 test("field shows the draft, else the value, and never the mark of a secret", () => {

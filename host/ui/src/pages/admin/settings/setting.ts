@@ -1,28 +1,5 @@
-// A setting as the server describes it, and what a form does with its value.
-
-export type SettingKind = "boolean" | "text" | "url" | "integer" | "object" | "list" | "secret" | "object with secrets";
-
-export interface Setting {
-  name: string;
-  variables: string[];
-  kind: SettingKind;
-  source: "default" | "environment" | "store";
-  value: unknown;
-  description: string;
-  title: string;
-  group: "images" | "engine" | "chat" | "accounts" | "server";
-  choices?: string[];
-  multiline?: boolean;
-  binding?: string;
-  mode?: "generate" | "edit" | "both";
-  key?: string;
-  is_set: boolean;
-  problem?: string;
-  placeholder?: string;
-  changed_at?: number;
-  changed_by?: string;
-  variable_in_use?: string;
-}
+// What a form does with a setting and its value. No DOM.
+import type { Setting } from "../../../api/types.ts";
 
 /** Values that are not stored yet, by the names of settings. `null` removes the stored value. */
 export type Draft = Readonly<Record<string, unknown>>;

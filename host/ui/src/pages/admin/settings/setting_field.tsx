@@ -1,7 +1,8 @@
 import { useId, useState } from "preact/hooks";
+import type { Setting } from "../../../api/types.ts";
 import { formatDay } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
-import { fieldText, isDocument, isSecret, parseField, type Draft, type Setting } from "./setting.ts";
+import { fieldText, isDocument, isSecret, parseField, type Draft } from "./setting.ts";
 
 interface SettingFieldProps {
   setting: Setting;
@@ -29,7 +30,7 @@ export function SettingField(props: SettingFieldProps) {
           {problem}
         </span>
       )}
-      {setting.source === "store" && draft[setting.name] !== null && (
+      {setting.source === "store" && !isSecret(setting) && draft[setting.name] !== null && (
         <button type="button" class="quiet small reset" onClick={() => onChange(setting.name, null)}>
           {setting.variable_in_use && setting.variable_in_use !== setting.name ? t.settings.useVariable(setting.variable_in_use) : t.settings.useDefault}
         </button>
@@ -106,11 +107,11 @@ function SecretControl(props: ControlProps) {
           <span class="dot" />
           {t.settings.secretSet}
         </span>
-        <button type="button" class="small" id={props.id} onClick={() => setReplacing(true)}>
+        <button type="button" class="small" aria-label={t.settings.replaceNamed(setting.title)} onClick={() => setReplacing(true)}>
           {t.settings.replace}
         </button>
         {setting.source === "store" && (
-          <button type="button" class="quiet small" onClick={() => onChange(setting.name, null)}>
+          <button type="button" class="quiet small" aria-label={t.settings.removeNamed(setting.title)} onClick={() => onChange(setting.name, null)}>
             {t.settings.remove}
           </button>
         )}
@@ -143,7 +144,10 @@ function TextControl(props: ControlProps) {
     <div class="stack tight">
       <textarea {...common} class="mono" rows={Math.min(10, Math.max(3, shown.split("\n").length))} aria-invalid={isInvalid || props.problem !== undefined} onInput={(event) => input(event.currentTarget.value)} />
       {isInvalid && <span class="error">{t.settings.noJson}</span>}
-      <input type="file" accept=".json,.txt,.pem" aria-label={t.settings.fromFile(setting.title)} onChange={(event) => void load(event.currentTarget.files?.[0])} />
+      <label class="button small file-button">
+        {t.settings.loadFile}
+        <input type="file" accept=".json,.txt,.pem" class="visually-hidden" aria-label={t.settings.fromFile(setting.title)} onChange={(event) => void load(event.currentTarget.files?.[0])} />
+      </label>
     </div>
   );
 }

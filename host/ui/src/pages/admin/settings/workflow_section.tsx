@@ -1,28 +1,15 @@
 import { useEffect, useState } from "preact/hooks";
 import { messageOf, post } from "../../../api/client.ts";
+import type { BindingExplanation, Operation, PlacementRow, Setting } from "../../../api/types.ts";
 import { t } from "../../../text/index.ts";
-import { fieldText, type Draft, type Setting } from "./setting.ts";
+import { fieldText, type Draft } from "./setting.ts";
 import { nodeChoice, nodesOf, readWorkflow, type NodeChoice } from "./workflow.ts";
-
-interface Row {
-  setting: string;
-  role: string;
-  node: string;
-  title: string;
-  input: string;
-  value: string;
-}
-
-interface Explanation {
-  rows: Row[];
-  problems: string[];
-}
 
 interface WorkflowSectionProps {
   binding: string;
   settings: readonly Setting[];
   draft: Draft;
-  operation: "generate" | "edit";
+  operation: Operation;
   onChange: (name: string, value: unknown) => void;
 }
 
@@ -31,7 +18,7 @@ export function WorkflowSection({ binding, settings, draft, operation, onChange 
   const workflow = settings.find((it) => it.key === "workflow" && it.mode === operation);
   const nodes = settings.find((it) => it.key === "workflow-nodes" && it.mode === operation);
   const text = workflow ? fieldText(workflow, draft) : "";
-  const [explanation, setExplanation] = useState<Explanation | undefined>();
+  const [explanation, setExplanation] = useState<BindingExplanation | undefined>();
   const [error, setError] = useState<unknown>();
   const key = `${operation} ${text} ${nodes ? fieldText(nodes, draft) : ""}`;
   useEffect(() => {
@@ -40,7 +27,7 @@ export function WorkflowSection({ binding, settings, draft, operation, onChange 
     if (text === "") return;
     const controller = new AbortController();
     const body = { settings: draft, operation };
-    post<Explanation>(`/api/v1/bindings/${encodeURIComponent(binding)}/explain`, body, { signal: controller.signal }).then(setExplanation, (failure: unknown) => {
+    post("/api/v1/bindings/{name}/explain", { path: { name: binding }, body, signal: controller.signal }).then(setExplanation, (failure: unknown) => {
       if (!controller.signal.aborted) setError(failure);
     });
     return () => controller.abort();
@@ -48,7 +35,7 @@ export function WorkflowSection({ binding, settings, draft, operation, onChange 
   if (!workflow) return null;
   const read = readWorkflow(text);
   const choices = read.graph ? nodesOf(read.graph) : [];
-  const assign = (row: Row, choice: NodeChoice) => {
+  const assign = (row: PlacementRow, choice: NodeChoice) => {
     if (nodes) onChange(nodes.name, withNode(currentNodes(nodes, draft), row.role, choice));
   };
   return (
@@ -95,14 +82,14 @@ function DropZone({ onText }: { onText: (text: string) => void }) {
 }
 
 interface WorkflowTableProps {
-  rows: readonly Row[];
+  rows: readonly PlacementRow[];
   choices: readonly NodeChoice[];
-  onAssign: ((row: Row, choice: NodeChoice) => void) | undefined;
+  onAssign: ((row: PlacementRow, choice: NodeChoice) => void) | undefined;
 }
 
 function WorkflowTable({ rows, choices, onAssign }: WorkflowTableProps) {
   return (
-    <div class="scroll-x">
+    <div class="scroll-x" role="group" tabIndex={0}>
       <table>
         <thead>
           <tr>
@@ -135,7 +122,7 @@ function WorkflowTable({ rows, choices, onAssign }: WorkflowTableProps) {
   );
 }
 
-function NodeSelect({ row, choices, onAssign }: { row: Row } & Omit<WorkflowTableProps, "rows">) {
+function NodeSelect({ row, choices, onAssign }: { row: PlacementRow } & Omit<WorkflowTableProps, "rows">) {
   const current = nodeChoice(row.node, row.input);
   const known = choices.some((it) => it.id === current.id);
   if (!onAssign || !known) {

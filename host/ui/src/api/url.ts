@@ -1,0 +1,18 @@
+// URLs of the server's routes. No DOM.
+
+export type PathValues = Record<string, string>;
+export type Query = Record<string, string | number | boolean | undefined | null>;
+
+/** The URL of a route such as `/api/v1/jobs/{id}`. Parameters of the query without a value are left out. */
+export function url(route: string, values: PathValues = {}, query: Query = {}): string {
+  const path = route.replace(/\{(\w+)\}/g, (_, name: string) => segment(values[name] ?? ""));
+  const pairs = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const text = new URLSearchParams(pairs.map(([name, value]) => [name, String(value)])).toString();
+  return text === "" ? path : `${path}?${text}`;
+}
+
+/** Engines with these names have their first letter escaped, because routes have the names. */
+function segment(value: string): string {
+  if (value === "install" || value === "update") return `%${value.charCodeAt(0).toString(16)}${value.slice(1)}`;
+  return encodeURIComponent(value);
+}

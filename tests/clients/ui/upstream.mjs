@@ -15,7 +15,7 @@ export async function setUpUpstream(page) {
   await request(page, "POST", "/api/v1/settings", SETTINGS);
 }
 
-/** What other parts of the test expect: an engine that nobody has set up. */
+/** What other parts of the test expect: an engine that is not set up. */
 export async function removeUpstream(page) {
   await request(page, "POST", "/api/v1/settings", Object.fromEntries(Object.keys(SETTINGS).map((name) => [name, null])));
 }

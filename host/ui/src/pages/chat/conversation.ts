@@ -37,10 +37,9 @@ const TURN_EVENTS = ["status", "files", "chat:message", "chat:completion", "chat
 
 /** Events that arrive while the chat is read: they are applied to what was read. */
 let waiting: ServerEvent[] | undefined;
-/** Events of a new chat whose id the response to its first message brings. The server stores its text only at the end. */
+/** Text of a response that arrives before its new chat has an id here. The server stores it at the end only. */
 let early: ServerEvent[] = [];
-/** A turn that runs longer than the request for it has more events than a page needs. */
-const MAX_EARLY_EVENTS = 200;
+const TEXT_EVENTS = ["chat:completion", "chat:message"];
 let newestLoad = 0;
 /** The turn was stopped, and the chat was not read since. */
 let wasStopped = false;
@@ -65,7 +64,7 @@ export async function reloadChat(): Promise<void> {
   const { id } = conversation.peek();
   if (id === undefined) return;
   const load = ++newestLoad;
-  waiting = early.filter((event) => event.chat_id === id);
+  waiting = early.filter((it) => it.chat_id === id);
   early = [];
   wasStopped = false;
   try {
@@ -136,7 +135,7 @@ export function updateConversation(fields: Partial<Conversation>): void {
 function receive(event: ServerEvent): void {
   const { chat_id, message_id, data } = event;
   const { id, messages } = conversation.peek();
-  if (id === undefined && messages.size > 0 && early.length < MAX_EARLY_EVENTS) early.push(event);
+  if (id === undefined && message_id !== null && messages.has(message_id) && TEXT_EVENTS.includes(data.type)) early.push(event);
   if (id === undefined || chat_id !== id) return;
   if (waiting) {
     waiting.push(event);

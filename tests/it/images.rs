@@ -384,7 +384,6 @@ const UNKNOWN_ROUTES: &[(&str, &str, u16, &str, Option<&str>)] = &[
         Some("GET,HEAD"),
     ),
     ("GET", "/api/nosuch", 404, "Not Found", None),
-    ("GET", "/", 404, "Not Found", None),
     ("GET", "/v10", 404, "Not Found", None),
 ];
 

@@ -66,8 +66,10 @@ export async function settings(page) {
     await add.selectOption("sketch");
     await page.getByRole("button", { name: "Move sketch up" }).waitFor();
     await add.selectOption("openai");
+    const saved = page.waitForResponse((it) => it.url().endsWith("/fallbacks") && it.request().postDataJSON().fallbacks[0] === "openai");
     await page.getByRole("button", { name: "Move openai up" }).press("Enter");
     await page.getByText("1. openai").waitFor();
+    await saved;
     const { fallbacks } = await request(page, "GET", "/api/v1/bindings");
     assert.deepEqual(fallbacks, ["openai", "sketch"]);
     await page.getByRole("button", { name: "Find out" }).click();

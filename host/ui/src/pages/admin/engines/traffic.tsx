@@ -33,40 +33,43 @@ export function Traffic({ engine }: { engine: EngineDescription }) {
 function TrafficTable({ rows, urls }: { rows: readonly UpstreamFigures[]; urls: ReadonlyMap<string, string | null> }) {
   const { traffic } = t.engines;
   return (
-    <table class="traffic">
-      <thead>
-        <tr>
-          <th scope="col">{traffic.upstream}</th>
-          <th scope="col" class="number">
-            {traffic.requests}
-          </th>
-          <th scope="col" class="number">
-            {traffic.failed}
-          </th>
-          <th scope="col" class="number wide-only">
-            {traffic.sent}
-          </th>
-          <th scope="col" class="number">
-            {traffic.received}
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {rows.map((row) => (
-          <tr key={row.upstream}>
-            <td>
-              <strong>{row.upstream ?? traffic.images}</strong>
-              <br />
-              <small class="wrap">{urls.get(row.upstream ?? "") ?? ""}</small>
-            </td>
-            <td class="number">{formatNumber(row.requests)}</td>
-            <td class={row.failed_requests > 0 ? "number bad-number" : "number muted"}>{formatNumber(row.failed_requests)}</td>
-            <td class="number wide-only">{formatBytes(row.sent_bytes)}</td>
-            <td class="number">{formatBytes(row.received_bytes)}</td>
+    // On a narrow window the table scrolls, also by keyboard.
+    <div class="scroll-x" tabIndex={0} role="group" aria-label={t.engines.tabs.traffic}>
+      <table class="traffic">
+        <thead>
+          <tr>
+            <th scope="col">{traffic.upstream}</th>
+            <th scope="col" class="number">
+              {traffic.requests}
+            </th>
+            <th scope="col" class="number">
+              {traffic.failed}
+            </th>
+            <th scope="col" class="number wide-only">
+              {traffic.sent}
+            </th>
+            <th scope="col" class="number">
+              {traffic.received}
+            </th>
           </tr>
-        ))}
-      </tbody>
-    </table>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={row.upstream}>
+              <td>
+                <strong>{row.upstream ?? traffic.images}</strong>
+                <br />
+                <small class="wrap">{urls.get(row.upstream ?? "") ?? ""}</small>
+              </td>
+              <td class="number">{formatNumber(row.requests)}</td>
+              <td class={row.failed_requests > 0 ? "number bad-number" : "number muted"}>{formatNumber(row.failed_requests)}</td>
+              <td class="number wide-only">{formatBytes(row.sent_bytes)}</td>
+              <td class="number">{formatBytes(row.received_bytes)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }
 

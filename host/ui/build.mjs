@@ -32,7 +32,7 @@ const common = {
 /** The first stylesheet, and those that pages load. */
 const styles = {
   ...common,
-  entryPoints: { style: join(root, "src/style/index.css"), admin: join(root, "src/style/admin.css") },
+  entryPoints: { style: join(root, "src/style/index.css"), admin: join(root, "src/style/admin.css"), create: join(root, "src/style/create.css") },
 };
 
 const url = (path) => `/ui/${path.split("/").at(-1)}`;
@@ -44,12 +44,12 @@ function builtFrom(source, { metafile }) {
 
 /** The options of the scripts, which know the names of the stylesheets. */
 function scripts(builtStyles) {
-  const [admin] = builtFrom("src/style/admin.css", builtStyles);
+  const built = (name) => url(builtFrom(`src/style/${name}.css`, builtStyles)[0]);
   return {
     ...common,
     entryPoints: { main: join(root, "src/main.tsx") },
     splitting: true,
-    define: { STYLES: JSON.stringify({ admin: url(admin) }) },
+    define: { STYLES: JSON.stringify({ admin: built("admin"), create: built("create") }) },
     plugins: [{ name: "index", setup: (build) => build.onEnd((result) => writeIndex(result, builtStyles)) }],
   };
 }

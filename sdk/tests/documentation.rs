@@ -1,5 +1,11 @@
 //! Each public item of the SDK has an example. The documentation tests run them.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "reads the sources of the SDK"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -75,12 +75,19 @@ async fn get(server: &TestServer, path: &str, headers: &[(&'static str, &str)]) 
     fetch(server, Method::GET, path, headers).await
 }
 
-/// Fails unless the response has the headers of every file of the pages.
+/// Fails unless the response has the headers of every file of the pages. What a page loads has the page's policy.
 fn check_headers(file: &Fetched, path: &str) {
-    for (name, expected) in [
+    let policies = [
         ("content-security-policy", POLICY),
         ("referrer-policy", "same-origin"),
         ("cross-origin-opener-policy", "same-origin"),
+    ];
+    for (name, expected) in policies {
+        let is_document = !path.starts_with("/ui/");
+        let actual = file.headers.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(actual, is_document.then_some(expected), "{path}: {name}");
+    }
+    for (name, expected) in [
         ("x-content-type-options", "nosniff"),
         ("vary", "accept-encoding"),
     ] {

@@ -2,6 +2,7 @@
 import type { ComponentType } from "preact";
 import { match } from "./page_paths.ts";
 import { loadStyle } from "./style.ts";
+import { loadStudio } from "./studio.ts";
 import { loadAdministrationText } from "./text/index.ts";
 
 export interface PageModule {
@@ -24,6 +25,10 @@ function admin(load: () => Promise<PageModule>): Pick<PageRoute, "load" | "isFor
   return { isForAdministrators: true, load: withAdministration(load) };
 }
 
+function withStudio(load: () => Promise<PageModule>): () => Promise<PageModule> {
+  return async () => (await Promise.all([load(), loadStudio()]))[0];
+}
+
 function withAdministration(load: () => Promise<PageModule>): () => Promise<PageModule> {
   return async () => (await Promise.all([load(), loadAdministrationText(), loadStyle("admin")]))[0];
 }
@@ -31,8 +36,8 @@ function withAdministration(load: () => Promise<PageModule>): () => Promise<Page
 const ROUTES: readonly PageRoute[] = [
   { path: "/", key: "chat", load: () => import("./pages/chat/page.tsx") },
   { path: "/c/:id", key: "chat", load: () => import("./pages/chat/page.tsx") },
-  { path: "/create", load: () => import("./pages/create/page.tsx") },
-  { path: "/gallery", load: () => import("./pages/gallery/page.tsx") },
+  { path: "/create", load: withStudio(() => import("./pages/create/page.tsx")) },
+  { path: "/gallery", load: withStudio(() => import("./pages/gallery/page.tsx")) },
   { path: "/profile", load: withAdministration(() => import("./pages/profile/page.tsx")) },
   { path: "/admin", ...admin(() => import("./pages/admin/engines/page.tsx")) },
   { path: "/admin/engines/:name", ...admin(() => import("./pages/admin/engines/engine.tsx")) },

@@ -57,9 +57,12 @@ pub(super) async fn find(
         Caching::Revalidated
     };
     let mut response = file_response::send(file, path, caching, request).await?;
-    let headers = response.headers_mut();
-    file_response::set_policy(headers, POLICY);
-    headers.insert(CROSS_ORIGIN_OPENER_POLICY, SAME_ORIGIN);
+    // Scripts and stylesheets have the policy of the page that loads them, and there are many of them.
+    if !is_immutable {
+        let headers = response.headers_mut();
+        file_response::set_policy(headers, POLICY);
+        headers.insert(CROSS_ORIGIN_OPENER_POLICY, SAME_ORIGIN);
+    }
     Ok(Some(response))
 }
 

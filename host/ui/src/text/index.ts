@@ -3,20 +3,26 @@ import { language } from "../preferences.ts";
 import { en, type FirstText, type Text } from "./en/index.ts";
 
 /** The texts. Those of a page are complete before it is shown. */
-export let t: Text = withAdministration(en);
+export let t: Text = withLaterTexts(en);
 
 /** The pages that read these texts are shown after they are loaded. */
-function withAdministration(first: FirstText): Text {
+function withLaterTexts(first: FirstText): Text {
   return first as Text;
 }
 
 export async function loadText(): Promise<void> {
   document.documentElement.lang = language;
-  if (language === "de") t = withAdministration((await import("./de/index.ts")).de);
+  if (language === "de") t = withLaterTexts((await import("./de/index.ts")).de);
 }
 
 /** Loads the texts that only the pages of administration and of the own account show. */
 export async function loadAdministrationText(): Promise<void> {
   const { administration } = language === "de" ? await import("./de/administration.ts") : await import("./en/administration.ts");
   t = { ...t, ...administration };
+}
+
+/** Loads the texts of the create page, its editor of masks, and the gallery. */
+export async function loadStudioText(): Promise<void> {
+  const { studio } = language === "de" ? await import("./de/studio.ts") : await import("./en/studio.ts");
+  t = { ...t, ...studio };
 }

@@ -47,8 +47,8 @@ pub(super) async fn later_setup(target: &AttackTarget) -> Result<()> {
     let code = read_code(data.path())?;
     let first = server.post_anonymously(SETUP, &setup(&code)).await?;
     first.require_success("the setup")?;
-    for code in [code.as_str(), "guessed"] {
-        let again = server.post_anonymously(SETUP, &setup(code)).await?;
+    for later_code in [code.as_str(), "guessed"] {
+        let again = server.post_anonymously(SETUP, &setup(later_code)).await?;
         ensure!(
             again.status == StatusCode::CONFLICT,
             "a second setup: {}",

@@ -2,6 +2,7 @@ import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Dialog } from "../../components/dialog.tsx";
 import { Failure } from "../../components/notice.tsx";
+import { loadStudio } from "../../studio.ts";
 import { t } from "../../text/index.ts";
 
 /** A dialog whose code is loaded when it is opened first. */
@@ -12,8 +13,8 @@ export function lazyDialog<P extends { onClose: () => void }>(load: () => Promis
     const [error, setError] = useState<unknown>();
     const start = () => {
       setError(undefined);
-      load().then(
-        (view) => {
+      Promise.all([load(), loadStudio()]).then(
+        ([view]) => {
           loaded = view;
           setView(() => view);
         },

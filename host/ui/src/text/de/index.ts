@@ -1,9 +1,7 @@
 import type { FirstText } from "../en/index.ts";
 import { chat } from "./chat.ts";
-import { create } from "./create.ts";
-import { gallery } from "./gallery.ts";
 import { shell } from "./shell.ts";
 import { welcome } from "./welcome.ts";
 
-export const de: FirstText = { chat, create, gallery, shell, welcome };
+export const de: FirstText = { chat, shell, welcome };
 

@@ -1,13 +1,12 @@
 import type { administration } from "./administration.ts";
 import { chat } from "./chat.ts";
-import { create } from "./create.ts";
-import { gallery } from "./gallery.ts";
 import { shell } from "./shell.ts";
+import type { studio } from "./studio.ts";
 import { welcome } from "./welcome.ts";
 
-export const en = { chat, create, gallery, shell, welcome };
+export const en = { chat, shell, welcome };
 
 /** The texts that are there before the first page. */
 export type FirstText = typeof en;
 /** All texts of a language. The compiler finds a missing one. */
-export type Text = FirstText & typeof administration;
+export type Text = FirstText & typeof administration & typeof studio;

@@ -291,11 +291,6 @@ fn snapshots() -> insta::Settings {
         _ => Content::from("[seed]"),
     };
     settings.add_dynamic_redaction(".**.seed", seed);
-    let cursor = |content: Content, _: ContentPath| match content.as_str() {
-        Some(_) => Content::from("[cursor]"),
-        None => content,
-    };
-    settings.add_dynamic_redaction(".body.next", cursor);
     // The time that is left.
     let without_secs = |content: Content, _: ContentPath| match content.as_str() {
         Some(text) if !text.contains("immutable") => {

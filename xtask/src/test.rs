@@ -10,7 +10,7 @@ use clap::Args;
 use crate::steps::{announce, announce_build};
 use crate::tools::CARGO_NEXTEST;
 use crate::workspace::{self, Workspace};
-use crate::{authors, browser, clients, engines, packages, pages, programs, sdk};
+use crate::{authors, clients, engines, packages, pages, programs, sdk};
 
 /// The data directory, in the target directory, with the engines' code.
 const TEST_DATA: &str = "test-data";
@@ -77,7 +77,6 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     authors::install_packages(workspace)?;
     if options.typed().is_empty() {
         clients::run(workspace)?;
-        browser::run(workspace)?;
         run_documentation_tests(workspace)?;
         sdk::run_tests(workspace)?;
     }

@@ -124,7 +124,9 @@ export async function settle(target) {
       const { bottom, top } = it.getBoundingClientRect();
       return bottom > 0 && top < innerHeight;
     });
-    await Promise.all(shown.map((it) => it.decode().catch(() => undefined)));
+    const images = Promise.all(shown.map((it) => it.decode().catch(() => undefined)));
+    // An image that the layout hides again is never loaded.
+    await Promise.race([images, new Promise((done) => setTimeout(done, 5_000))]);
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   });
 }

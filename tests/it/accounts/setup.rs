@@ -45,8 +45,8 @@ async fn setup_gives_the_first_administrator_a_password_once() {
     assert_eq!(sign_in(&server, "ada@example.com", PASSWORD).await.0, 200);
 
     assert!(!is_needed(&server).await);
-    for code in [code.as_str(), "wrong"] {
-        let (status, refused) = post(&server, PATH, "", setup(code)).await;
+    for later_code in [code.as_str(), "wrong"] {
+        let (status, refused) = post(&server, PATH, "", setup(later_code)).await;
         assert_eq!(status, 409, "{refused}");
         assert!(text(&refused, "detail").contains("sign in"), "{refused}");
     }

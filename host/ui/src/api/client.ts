@@ -35,7 +35,7 @@ async function send<T>(method: string, route: string, { path, query, body, signa
   let content: BodyInit | null = null;
   if (body instanceof FormData) content = body;
   else if (method !== "GET" && method !== "DELETE") {
-    // Cookies are accepted only with this type, also where there is nothing to say.
+    // Cookies are accepted only with this type, also if there is nothing to say.
     headers["content-type"] = "application/json";
     content = JSON.stringify(body ?? {});
   }

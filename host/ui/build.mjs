@@ -1,7 +1,7 @@
 // Builds the pages into `dist`: files with a hash in their names under `dist/ui`, and `index.html`, which names them.
 // `--watch` builds again after each change.
-import { cp, mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { cp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 import * as esbuild from "esbuild";
@@ -9,7 +9,7 @@ import * as esbuild from "esbuild";
 const watch = process.argv.includes("--watch");
 const root = import.meta.dirname;
 const built = join(root, "dist");
-/** A server that runs sees the whole build, or the one before. */
+/** Complete before a server that runs sees it. */
 const dist = watch ? built : join(root, "dist.new");
 
 const common = {
@@ -95,6 +95,15 @@ if (watch) {
   console.log("watching host/ui/src; stop with Ctrl-C");
 } else {
   await esbuild.build(scripts(await esbuild.build(styles)));
-  await rm(built, { recursive: true, force: true });
-  await rename(dist, built);
+  await replaceFiles();
+}
+
+/** Puts the new files in place of the old ones. The directory stays: a server that runs has it open. */
+async function replaceFiles() {
+  await cp(dist, built, { recursive: true });
+  const old = await readdir(built, { recursive: true, withFileTypes: true });
+  const added = new Set(await readdir(dist, { recursive: true }));
+  const stale = old.map((it) => join(it.parentPath, it.name)).filter((it) => !added.has(relative(built, it)));
+  await Promise.all(stale.map((it) => rm(it, { recursive: true, force: true })));
+  await rm(dist, { recursive: true });
 }

@@ -12,7 +12,6 @@ use crate::web::error::ApiError;
 #[derive(Default, Serialize, Deserialize, ToSchema)]
 pub(super) struct BindingDefinition {
     /// The engine's name. By default the binding's own.
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) engine: Option<String>,
     /// Values that differ from the engine's, by its setting keys.
@@ -24,45 +23,35 @@ pub(super) struct BindingDefinition {
     #[schema(required = false)]
     edit_settings: Map<String, Value>,
     /// The form in which the key is sent.
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     credential: Option<String>,
     /// Headers with secrets, by name.
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<Map<String, Value>>,
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     edit_credential: Option<String>,
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     edit_headers: Option<Map<String, Value>>,
     /// The model of jobs that name none.
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// `WxH` or `auto`.
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<String>,
-    #[schema(nullable = false, minimum = 1)]
+    #[schema(minimum = 1)]
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<u32>,
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     edit_model: Option<String>,
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     edit_size: Option<String>,
     /// Hosts from which images may be fetched, in place of those of the engine.
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     image_hosts: Option<Vec<String>>,
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Certificates>,
     /// The groups whose members may use it, in addition to administrators. Without it, all users may.
-    #[schema(nullable = false, max_items = 256)]
+    #[schema(max_items = 256)]
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<Vec<String>>,
     /// The groups whose members use it by default.
@@ -74,7 +63,7 @@ pub(super) struct BindingDefinition {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     chat_models: Vec<String>,
     /// Jobs that run at the same time.
-    #[schema(nullable = false, minimum = 1)]
+    #[schema(minimum = 1)]
     #[serde(skip_serializing_if = "Option::is_none")]
     concurrency: Option<u32>,
     #[serde(flatten, skip_serializing)]
@@ -87,15 +76,12 @@ pub(super) struct BindingDefinition {
 #[serde(deny_unknown_fields)]
 struct Certificates {
     /// Authorities in addition to the system's.
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     roots: Option<String>,
     /// The client certificate with its intermediates.
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<String>,
     /// The private key: a secret.
-    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
 }

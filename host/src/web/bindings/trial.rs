@@ -33,10 +33,8 @@ pub(super) struct Trial {
     #[serde(default)]
     settings: Map<String, Value>,
     /// A definition in place of the stored one of this binding.
-    #[schema(nullable = false)]
     definition: Option<BindingDefinition>,
     /// Default: both for a verification, `edit` for an explanation.
-    #[schema(nullable = false)]
     operation: Option<OperationName>,
 }
 

@@ -55,7 +55,7 @@ pub const UPLOAD_LIMITS: ImageLimits = ImageLimits {
 /// Chats and files that one statement lists for removal.
 const BATCH: u32 = 200;
 
-/// What is stored with an image.
+/// The columns of an image's row, in addition to those of each file.
 #[derive(Clone, Debug, Default)]
 pub struct ImageRecord {
     /// JSON.

@@ -13,6 +13,7 @@ mod gallery_deletion;
 mod groups;
 mod identity_cache;
 mod instance;
+mod job_row;
 mod jobs;
 mod last_uses;
 mod message_chain;
@@ -70,9 +71,8 @@ pub use gallery::{
 pub use gallery_deletion::{Deletion, RestoreOutcome};
 pub use groups::Group;
 pub use instance::SweepTimes;
-pub use jobs::{
-    IDEMPOTENCY_SECS, Idempotency, JobFilter, JobRow, JobState, MAX_JOB_AGE_DAYS, MAX_STORED_JOBS,
-};
+pub use job_row::{Idempotency, JobFilter, JobRow, JobState};
+pub use jobs::{IDEMPOTENCY_SECS, MAX_JOB_AGE_DAYS, MAX_STORED_JOBS};
 pub use message_files::entry_file_id;
 pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage};
 pub use responses::FinishedResponse;

@@ -20,7 +20,8 @@ const CODE_BYTES: usize = 16;
 /// The code of this process.
 pub(super) struct SetupCode {
     code: String,
-    is_used: AtomicBool,
+    /// An administrator has an account: the code is of no use any more.
+    is_done: AtomicBool,
 }
 
 impl SetupCode {
@@ -30,14 +31,14 @@ impl SetupCode {
             .context("cannot create a setup code: the system has no random numbers")?;
         Ok(Self {
             code: hex(&random),
-            is_used: AtomicBool::new(false),
+            is_done: AtomicBool::new(false),
         })
     }
 
     /// Compares hashes, so that the time reveals nothing about the code.
     fn is(&self, code: &str) -> bool {
         let is_same = Sha256::digest(code.trim()) == Sha256::digest(&self.code);
-        is_same && !self.is_used.load(Ordering::Acquire)
+        is_same && !self.is_done.load(Ordering::Acquire)
     }
 }
 
@@ -48,9 +49,14 @@ impl Accounts {
         &self.setup_code.code
     }
 
-    /// True if no administrator has a password.
+    /// True if no administrator has a password. Reads the database until one has.
     pub async fn is_setup_needed(&self) -> sqlx::Result<bool> {
-        self.store.needs_setup().await
+        if self.setup_code.is_done.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        let is_needed = self.store.needs_setup().await?;
+        self.setup_code.is_done.store(!is_needed, Ordering::Release);
+        Ok(is_needed)
     }
 
     /// Gives the first administrator a name, an email and a password. Call [`Self::count_attempt`] before.
@@ -71,7 +77,7 @@ impl Accounts {
             role: "admin",
         };
         let account = self.store.set_up_administrator(new).await?;
-        self.setup_code.is_used.store(true, Ordering::Release);
+        self.setup_code.is_done.store(true, Ordering::Release);
         account.ok_or(Error::SetupDone)
     }
 }
@@ -90,7 +96,7 @@ mod tests {
         for wrong in ["", &text[..31], &format!("{text}0")] {
             assert!(!code.is(wrong), "{wrong}");
         }
-        code.is_used.store(true, Ordering::Release);
+        code.is_done.store(true, Ordering::Release);
         assert!(!code.is(&text));
     }
 }

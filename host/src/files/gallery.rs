@@ -29,7 +29,7 @@ impl Files {
     }
 
     /// Restores images of the user, if they were deleted a short time ago. Returns their number. Fails if the
-    /// user would exceed the quota with what was stored meanwhile.
+    /// user would then exceed the quota.
     pub async fn restore(&self, user: &User, ids: &[String]) -> Result<u64, NoRoom> {
         let quota = self.quota(user);
         let restored = self

@@ -137,19 +137,22 @@ impl ActiveJobs {
         // From here on, dropping it ends the row.
         let mut run = JobRun::new(self.clone(), active.clone(), events, new.plan);
         let row = active.row.borrow().clone();
+        // A request that finds the row must find the job, or it could not stop it.
+        self.lock().insert(row.id.clone(), active);
         match self.store.add_job(&row).await {
             Ok(None) => {}
             Ok(Some(existing)) => {
+                self.lock().remove(&row.id);
                 run.abandon();
                 return Err(AcceptError::Exists(Box::new(existing)));
             }
             Err(error) if matches!(new.origin, NewJobOrigin::Api) => {
+                self.lock().remove(&row.id);
                 run.abandon();
                 return Err(error.into());
             }
             Err(error) => tracing::error!("cannot store job {}, it runs anyway: {error}", row.id),
         }
-        self.lock().insert(row.id.clone(), active);
         run.set_accepted();
         Ok(run)
     }
@@ -269,8 +272,9 @@ impl ActiveJobs {
     pub async fn store_ends(&self) {
         let rows: Vec<JobRow> = {
             let jobs = self.lock();
-            let rows = jobs.values().map(|job| job.row.borrow().clone());
-            rows.filter(|row| !row.state.is_active()).collect()
+            let rows = jobs.values().map(|job| job.row.borrow());
+            let ended = rows.filter(|row| !row.state.is_active());
+            ended.map(|row| row.clone()).collect()
         };
         for row in rows {
             self.store_end(&row).await;

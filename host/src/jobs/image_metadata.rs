@@ -1,5 +1,7 @@
 //! The metadata of a file that a job made, as JSON.
 
+use pinhole_ground::text::plain;
+use pinhole_sandbox::MAX_MODEL_BYTES;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -8,7 +10,7 @@ use super::image_provenance::StoredRequest;
 use crate::files::ImageRecord;
 use crate::store::GalleryFields;
 
-/// What is stored with an image. Rows of earlier versions lack some fields.
+/// The JSON of an image's row. Rows of earlier versions lack some fields.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ImageMetadata {
@@ -94,13 +96,13 @@ impl ImageMetadata {
         sent.or(self.prompt.as_deref())
     }
 
-    /// What is stored with the image.
+    /// The columns of the image's row.
     pub(super) fn into_record(self) -> ImageRecord {
         ImageRecord {
             metadata: serde_json::to_string(&self).unwrap_or_default(),
             gallery: GalleryFields {
                 is_generated: true,
-                model: self.model().unwrap_or_default().to_owned(),
+                model: plain(self.model().unwrap_or_default(), MAX_MODEL_BYTES),
                 prompt: self.sent_prompt().unwrap_or_default().to_owned(),
                 chat_id: self.chat_id.unwrap_or_default(),
                 binding: self.binding,

@@ -143,7 +143,7 @@ pub struct ProgressRecord {
     /// A data URL of the unfinished image; only in the response about one job.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    preview: Option<String>,
+    pub(super) preview: Option<String>,
 }
 
 /// What a job has made, as it is stored.
@@ -333,7 +333,7 @@ impl ProgressRecord {
 pub(super) fn result_json(completed: &CompletedJob, files: &[FileRow]) -> String {
     let images = completed.images.iter().zip(&completed.image_details);
     let records = files.iter().zip(images).map(|(file, (image, details))| {
-        let (width, height) = image.size();
+        let (width, height) = image.upright_size();
         let ImageDetails { seed, flagged, .. } = *details;
         FileRecord {
             id: file.id.clone(),

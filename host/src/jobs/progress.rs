@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use pinhole_images::Image;
 use pinhole_sandbox::{JobContext, Progress};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::job_record::ProgressRecord;
 use crate::event::{MessageEvents, PROGRESS};
 use crate::files::encode_data_url;
 
@@ -62,29 +63,18 @@ pub(super) fn preview_url(preview: &Image) -> Option<String> {
 
 /// The known fields, and the preview if it differs from the last one.
 fn event_data(progress: Progress, job_id: Option<&str>, last_preview: &mut Option<Image>) -> Value {
-    let mut fields = Map::new();
+    let last = last_preview.as_ref().map(Image::bytes);
+    let preview = progress.preview.clone();
+    let preview = preview.filter(|it| last != Some(it.bytes()));
+    let record = ProgressRecord::new(progress, preview.is_some());
+    if record.preview.is_some() {
+        *last_preview = preview;
+    }
+    let mut fields = json!(record);
     if let Some(id) = job_id {
-        fields.insert("job_id".to_owned(), id.into());
+        fields["job_id"] = id.into();
     }
-    if let Some(fraction) = progress.fraction {
-        fields.insert("fraction".to_owned(), json!(fraction));
-    }
-    if let Some(position) = progress.queue_position {
-        fields.insert("queue_position".to_owned(), json!(position));
-    }
-    if let Some(note) = progress.note {
-        fields.insert("note".to_owned(), json!(note));
-    }
-    if let Some(preview) = progress.preview {
-        let last = last_preview.as_ref().map(Image::bytes);
-        if last != Some(preview.bytes())
-            && let Some(url) = preview_url(&preview)
-        {
-            fields.insert("preview".to_owned(), url.into());
-            *last_preview = Some(preview);
-        }
-    }
-    fields.into()
+    fields
 }
 
 #[cfg(test)]

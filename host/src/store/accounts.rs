@@ -68,13 +68,8 @@ impl Store {
     ) -> Result<Account, AddAccountError> {
         let mut transaction = self.begin().await?;
         let id = uuid::Uuid::new_v4().to_string();
-        let marked = sqlx::query(
-            "INSERT INTO first_account (id, created_at) VALUES (1, $1) ON CONFLICT DO NOTHING",
-        )
-        .bind(now())
-        .execute(&mut *transaction)
-        .await?;
-        let is_later = Guard::FirstAccount.applies(marked.rows_affected() == 0);
+        let is_first = mark_first_account(&mut transaction).await?;
+        let is_later = Guard::FirstAccount.applies(!is_first);
         let role = match origin {
             AccountOrigin::SignUp if !is_later => "admin",
             _ => new.role,
@@ -86,22 +81,7 @@ impl Store {
             .bind(now())
             .execute(&mut *transaction)
             .await?;
-        sqlx::query(
-            "INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)",
-        )
-        .bind(&id)
-        .bind(new.email)
-        .bind(new.password)
-        .execute(&mut *transaction)
-        .await?;
-        let row = sqlx::query(
-            "SELECT users.id, name, role, email, password, epoch FROM users
-             JOIN accounts ON accounts.user_id = users.id WHERE users.id = $1",
-        )
-        .bind(&id)
-        .fetch_one(&mut *transaction)
-        .await?;
-        let account = account_from_row(&row)?;
+        let account = insert_account(&mut transaction, &id, &new).await?;
         transaction.commit().await?;
         Ok(account)
     }
@@ -168,7 +148,40 @@ pub(super) async fn replace_password(
     Ok(())
 }
 
-pub(super) fn account_from_row(row: &SqliteRow) -> sqlx::Result<Account> {
+/// Notes that an account exists, after which no sign-up becomes an administrator. Returns true for the first one.
+pub(super) async fn mark_first_account(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    let marked = sqlx::query(
+        "INSERT INTO first_account (id, created_at) VALUES (1, $1) ON CONFLICT DO NOTHING",
+    )
+    .bind(now())
+    .execute(connection)
+    .await?;
+    Ok(marked.rows_affected() > 0)
+}
+
+/// Adds the account of a user that exists.
+pub(super) async fn insert_account(
+    connection: &mut SqliteConnection,
+    user_id: &str,
+    new: &NewAccount<'_>,
+) -> sqlx::Result<Account> {
+    sqlx::query("INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)")
+        .bind(user_id)
+        .bind(new.email)
+        .bind(new.password)
+        .execute(&mut *connection)
+        .await?;
+    let row = sqlx::query(
+        "SELECT users.id, name, role, email, password, epoch FROM users
+         JOIN accounts ON accounts.user_id = users.id WHERE users.id = $1",
+    )
+    .bind(user_id)
+    .fetch_one(connection)
+    .await?;
+    account_from_row(&row)
+}
+
+fn account_from_row(row: &SqliteRow) -> sqlx::Result<Account> {
     Ok(Account {
         user: user_from_row(row)?,
         email: row.try_get("email")?,

@@ -1,8 +1,8 @@
 //! When API keys, sessions and users were last used.
 //!
-//! A request reads the user of its credential from a cache, whose entries live for seconds. Only a request that does not
-//! find its user there is noted here, so a use costs nothing on the way of most requests. What was noted is stored
-//! from time to time, and before someone looks at it.
+//! A request reads the user of its credential from a cache, whose entries live for seconds. Only a request whose user is
+//! not in the cache adds a note here, so most requests do no more work. The notes are stored once a minute, and before
+//! a list shows them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

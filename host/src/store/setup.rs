@@ -1,19 +1,16 @@
 //! The setup of the first administrator, who has a key and no account.
 
-use super::accounts::account_from_row;
-use super::{Account, AddAccountError, NewAccount, Store, now};
+use sqlx::sqlite::SqliteConnection;
+
+use super::accounts::{insert_account, mark_first_account};
+use super::{Account, AddAccountError, NewAccount, Store};
 
 impl Store {
     /// True if there are administrators, and none has an account.
     pub async fn needs_setup(&self) -> sqlx::Result<bool> {
-        let found: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM (SELECT id FROM users WHERE role = 'admin' AND NOT EXISTS (
-                 SELECT 1 FROM accounts JOIN users AS others ON others.id = accounts.user_id
-                 WHERE others.role = 'admin') LIMIT 1) AS found",
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(found > 0)
+        let mut connection = self.pool.acquire().await?;
+        let found = administrator_without_account(&mut connection).await?;
+        Ok(found.is_some())
     }
 
     /// Gives the first administrator a name and an account. `None` if an administrator has one already. Later sign-ups
@@ -23,44 +20,31 @@ impl Store {
         new: NewAccount<'_>,
     ) -> Result<Option<Account>, AddAccountError> {
         let mut transaction = self.begin().await?;
-        let first: Option<String> = sqlx::query_scalar(
-            "SELECT id FROM users WHERE role = 'admin' AND NOT EXISTS (
-                 SELECT 1 FROM accounts JOIN users AS others ON others.id = accounts.user_id
-                 WHERE others.role = 'admin') ORDER BY created_at, id LIMIT 1",
-        )
-        .fetch_optional(&mut *transaction)
-        .await?;
+        let first = administrator_without_account(&mut transaction).await?;
         let Some(id) = first else {
             return Ok(None);
         };
-        sqlx::query(
-            "INSERT INTO first_account (id, created_at) VALUES (1, $1) ON CONFLICT DO NOTHING",
-        )
-        .bind(now())
-        .execute(&mut *transaction)
-        .await?;
+        mark_first_account(&mut transaction).await?;
         sqlx::query("UPDATE users SET name = $2 WHERE id = $1")
             .bind(&id)
             .bind(new.name)
             .execute(&mut *transaction)
             .await?;
-        sqlx::query(
-            "INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)",
-        )
-        .bind(&id)
-        .bind(new.email)
-        .bind(new.password)
-        .execute(&mut *transaction)
-        .await?;
-        let row = sqlx::query(
-            "SELECT users.id, name, role, email, password, epoch FROM users
-             JOIN accounts ON accounts.user_id = users.id WHERE users.id = $1",
-        )
-        .bind(&id)
-        .fetch_one(&mut *transaction)
-        .await?;
-        let account = account_from_row(&row)?;
+        let account = insert_account(&mut transaction, &id, &new).await?;
         transaction.commit().await?;
         Ok(Some(account))
     }
+}
+
+/// The id of the first administrator. `None` if an administrator has an account.
+async fn administrator_without_account(
+    connection: &mut SqliteConnection,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar(
+        "SELECT id FROM users WHERE role = 'admin' AND NOT EXISTS (
+             SELECT 1 FROM accounts JOIN users AS others ON others.id = accounts.user_id
+             WHERE others.role = 'admin') ORDER BY created_at, id LIMIT 1",
+    )
+    .fetch_optional(connection)
+    .await
 }

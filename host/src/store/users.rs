@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::Store;
 use super::accounts::replace_password;
+use super::search::containing_pattern;
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +71,8 @@ impl Store {
         limit: u32,
         offset: u64,
     ) -> sqlx::Result<(Vec<UserProfile>, i64)> {
-        let pattern = filter.text.as_deref().map(like_pattern);
+        let pattern = filter.text.as_deref();
+        let pattern = pattern.map(|text| containing_pattern(&text.to_ascii_lowercase()));
         let page =
             format!("{PROFILE} WHERE {FILTER} ORDER BY created_at, users.id LIMIT $4 OFFSET $5");
         let rows = sqlx::query(AssertSqlSafe(page))
@@ -96,6 +98,14 @@ impl Store {
             .map(profile_from_row)
             .collect::<sqlx::Result<_>>()?;
         Ok((users, total))
+    }
+
+    /// The role of a user.
+    pub async fn role(&self, id: &str) -> sqlx::Result<Option<String>> {
+        sqlx::query_scalar("SELECT role FROM users WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await
     }
 
     /// One user.
@@ -204,17 +214,4 @@ fn profile_from_row(row: &SqliteRow) -> sqlx::Result<UserProfile> {
         last_active_at: row.try_get("last_active_at")?,
         image_count: row.try_get("image_count")?,
     })
-}
-
-/// Matches texts that contain this one, in lower case.
-fn like_pattern(text: &str) -> String {
-    let mut pattern = "%".to_owned();
-    for letter in text.to_ascii_lowercase().chars() {
-        if matches!(letter, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(letter);
-    }
-    pattern.push('%');
-    pattern
 }

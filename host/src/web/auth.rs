@@ -190,8 +190,7 @@ impl LiveAdministrator {
     /// False if the user is no longer an administrator, or if that is unknown.
     pub(super) async fn is_valid(&self, app: &App) -> bool {
         let Some(user) = &self.user else { return true };
-        let profile = app.store.user(&user.user.id).await;
-        let role = profile.ok().flatten().map(|it| it.user.role);
+        let role = app.store.role(&user.user.id).await.ok().flatten();
         role.is_some_and(|role| ADMINISTRATOR_ROLES.contains(&role.as_str()))
     }
 }

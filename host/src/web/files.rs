@@ -329,7 +329,7 @@ async fn find(app: &App, user: &store::User, id: &str) -> Result<FileRow, ApiErr
 }
 
 /// Open WebUI's text, for unknown files and for those of other users.
-fn not_found() -> ApiError {
+pub(super) fn not_found() -> ApiError {
     let detail = "We could not find what you're looking for :/";
     ApiError::new(StatusCode::NOT_FOUND, detail)
 }

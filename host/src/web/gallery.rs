@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -19,6 +18,7 @@ use utoipa_axum::routes;
 use super::auth::User;
 use super::error::ApiError;
 use super::extractors::{Json, Path, Query};
+use super::files::not_found;
 use super::request_memory::leased_json;
 use crate::app::App;
 use crate::store::{GalleryFacets, GalleryFilter};
@@ -234,10 +234,4 @@ async fn describe(
     let mut rows = app.store.gallery_rows(&user.id, &[id]).await?;
     let row = rows.pop().ok_or_else(not_found)?;
     Ok(Json(row.into()))
-}
-
-/// Open WebUI's text, for unknown files and for those of other users.
-fn not_found() -> ApiError {
-    let detail = "We could not find what you're looking for :/";
-    ApiError::new(StatusCode::NOT_FOUND, detail)
 }

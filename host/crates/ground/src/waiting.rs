@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 /// When a report is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Reports {
-    /// What is done by then needs no report.
+    /// Time until the first report. Shorter work is not reported.
     pub first: Duration,
     /// Between the others. The second is due after this time, too.
     pub interval: Duration,

@@ -34,7 +34,7 @@ pub(super) struct BindingEntry {
     name: String,
     /// True if the setting `PINHOLE_BINDINGS` has a definition. Without one, it is the own binding of an engine.
     is_defined: bool,
-    /// What is tried if it is unavailable, in order.
+    /// The bindings to try if it is unavailable, in order.
     fallbacks: Vec<String>,
     /// Why jobs fail, and what to do.
     problems: Vec<String>,

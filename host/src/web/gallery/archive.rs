@@ -23,13 +23,13 @@ use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::entry_name::EntryNames;
-use super::not_found;
 use crate::app::App;
 use crate::files::Files;
 use crate::store::{FileRow, GalleryRow};
 use crate::web::auth::User;
 use crate::web::error::ApiError;
 use crate::web::extractors::Query;
+use crate::web::files::not_found;
 
 /// Images in one archive.
 pub const MAX_ARCHIVE_IMAGES: usize = 100;

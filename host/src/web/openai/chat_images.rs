@@ -162,7 +162,7 @@ async fn plan_job(
     }))
 }
 
-/// Fails for options of turns: here the conversation decides what is edited.
+/// Fails if a request chooses what to edit. On this route the conversation decides it.
 fn check_edit_choice(choice: &EditChoice) -> Result<(), ApiError> {
     if choice.is_edit.is_none() && choice.sources.is_empty() && choice.mask.is_none() {
         return Ok(());

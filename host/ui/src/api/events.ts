@@ -15,6 +15,8 @@ const REOPEN_MS = 5_000;
 
 const listeners = new Map<string, Set<Listener>>();
 let source: EventSource | undefined;
+/** The stream was closed, and events may be missing. */
+let isLost = false;
 
 /** Calls the listener for each event of this type. Returns the function that stops it. */
 export function onEvent(type: string, listener: Listener): () => void {
@@ -39,15 +41,17 @@ function connect(): void {
   const opened = new EventSource("/api/events");
   source = opened;
   opened.onmessage = ({ data }) => dispatch(JSON.parse(String(data)) as ServerEvent);
+  opened.onopen = () => {
+    if (!isLost) return;
+    isLost = false;
+    dispatch({ chat_id: null, message_id: null, data: { type: GAP, data: null } });
+  };
   opened.onerror = () => {
     // After a response that is not a stream, such as 401, the browser does not try again.
     if (opened.readyState !== EventSource.CLOSED || source !== opened) return;
     source = undefined;
-    setTimeout(() => {
-      if (listeners.size === 0) return;
-      connect();
-      dispatch({ chat_id: null, message_id: null, data: { type: GAP, data: null } });
-    }, REOPEN_MS);
+    isLost = true;
+    setTimeout(connect, REOPEN_MS);
   };
 }
 

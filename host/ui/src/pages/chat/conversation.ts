@@ -180,10 +180,10 @@ function noteJob(job: Job): void {
   }
 }
 
-/** Follows the events of the shown chat, after it was read again. Returns the function that stops it. */
+/** Follows the events of the shown chat, which is read again unless it is read already. Returns the function that stops it. */
 export function followConversation(): () => void {
   const types = [...TURN_EVENTS, "pinhole:progress", "chat:title", "chat:active"];
   const stops = [...types.map((type) => onEvent(type, receive)), onJob(noteJob), onGap(() => void reloadChat())];
-  void reloadChat();
+  if (!isLoading.peek()) void reloadChat();
   return () => stops.forEach((stop) => stop());
 }

@@ -22,8 +22,8 @@ use pinhole_ground::text::hex;
 
 use crate::files::link::LinkSigner;
 use crate::store::{
-    Account, AccountOrigin, AddAccountError, CredentialId, NewAccount, Session, Store, User,
-    UserProfile, now,
+    Account, AccountOrigin, AddAccountError, CredentialId, CredentialUser, NewAccount, Session,
+    Store, User, UserProfile, now,
 };
 use attempt_limits::AttemptLimits;
 use fields::parse_email;
@@ -78,6 +78,18 @@ pub struct Identity {
     pub user: User,
     /// `None` if the credential is an API key.
     pub session: Option<Session>,
+    /// When the API key behind the credential expires, in seconds since 1970.
+    pub key_expires_at: Option<i64>,
+}
+
+impl Identity {
+    fn new(found: CredentialUser, session: Option<Session>) -> Self {
+        Self {
+            user: found.user,
+            session,
+            key_expires_at: found.key_expires_at,
+        }
+    }
 }
 
 /// Why an account was not created, signed in to or changed.
@@ -170,11 +182,8 @@ impl Accounts {
             if credential.len() > MAX_KEY_BYTES {
                 return Ok(None);
             }
-            let user = self.store.user_by_key(credential).await?;
-            return Ok(user.map(|user| Identity {
-                user,
-                session: None,
-            }));
+            let found = self.store.credential_user_by_key(credential).await?;
+            return Ok(found.map(|it| Identity::new(it, None)));
         }
         let Some(session) = self.sessions.verify(credential, now()) else {
             return Ok(None);
@@ -182,11 +191,8 @@ impl Accounts {
         if self.pending_revocations.contains(&session.id) {
             return Ok(None);
         }
-        let user = self.store.user_by_session(&session).await?;
-        Ok(user.map(|user| Identity {
-            user,
-            session: Some(session),
-        }))
+        let found = self.store.user_by_session(&session).await?;
+        Ok(found.map(|it| Identity::new(it, Some(session))))
     }
 
     /// Watches the credential of a long-lived connection until it becomes invalid.

@@ -70,6 +70,7 @@ pub use gallery::{
 };
 pub use gallery_deletion::{Deletion, RestoreOutcome};
 pub use groups::Group;
+pub use identity_cache::CredentialUser;
 pub use instance::SweepTimes;
 pub use job_row::{Idempotency, JobFilter, JobRow, JobState};
 pub use jobs::{IDEMPOTENCY_SECS, MAX_JOB_AGE_DAYS, MAX_STORED_JOBS};

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::identity_cache::CachedUser;
+use super::identity_cache::CredentialUser;
 use super::users::user_from_row;
 use super::{CredentialId, Store, User, now};
 
@@ -82,6 +82,12 @@ impl Store {
 
     /// The user of an API key.
     pub async fn user_by_key(&self, key: &str) -> sqlx::Result<Option<User>> {
+        let found = self.credential_user_by_key(key).await?;
+        Ok(found.map(|it| it.user))
+    }
+
+    /// The user of an API key, and its expiry.
+    pub async fn credential_user_by_key(&self, key: &str) -> sqlx::Result<Option<CredentialUser>> {
         let hash = hash_key(key);
         let credential = CredentialId::ApiKey(hash.clone());
         let read = async || {
@@ -90,9 +96,9 @@ impl Store {
             };
             let user = user_from_row(&row)?;
             self.last_uses.add_key(&hash, &user.id);
-            Ok(Some(CachedUser {
+            Ok(Some(CredentialUser {
                 user,
-                expires_at: row.try_get("expires_at")?,
+                key_expires_at: row.try_get("expires_at")?,
             }))
         };
         self.writer.identities.user(credential, read).await

@@ -44,25 +44,16 @@ pub(super) struct IdentityCache {
     file: File,
     /// Counts changes by this process, in case the file cannot be written.
     own_changes: AtomicU64,
-    users: Mutex<Entries<CredentialId, CachedUser>>,
+    users: Mutex<Entries<CredentialId, CredentialUser>>,
     groups: Mutex<Entries<String, UserGroups>>,
 }
 
 /// The user of a credential.
 #[derive(Clone, Debug)]
-pub(super) struct CachedUser {
-    pub(super) user: User,
-    /// When the credential expires, in seconds since 1970.
-    pub(super) expires_at: Option<i64>,
-}
-
-impl CachedUser {
-    pub(super) fn without_expiry(user: User) -> Self {
-        Self {
-            user,
-            expires_at: None,
-        }
-    }
+pub struct CredentialUser {
+    pub user: User,
+    /// When the API key expires, in seconds since 1970: the credential itself, or the one that a session began with.
+    pub key_expires_at: Option<i64>,
 }
 
 /// The groups of a user.
@@ -133,21 +124,20 @@ impl IdentityCache {
     pub(super) async fn user(
         &self,
         credential: CredentialId,
-        read: impl AsyncFnOnce() -> sqlx::Result<Option<CachedUser>>,
-    ) -> sqlx::Result<Option<User>> {
+        read: impl AsyncFnOnce() -> sqlx::Result<Option<CredentialUser>>,
+    ) -> sqlx::Result<Option<CredentialUser>> {
         let version = self.version();
         let cached = lock(&self.users).get(version, &credential);
-        if let Some(CachedUser { user, expires_at }) = cached {
-            let is_valid = expires_at.is_none_or(|at| at > now());
-            return Ok(is_valid.then_some(user));
+        if let Some(found) = cached {
+            let is_valid = found.key_expires_at.is_none_or(|at| at > now());
+            return Ok(is_valid.then_some(found));
         }
         // Unknown credentials leave no entry, so that they remove no others.
         let Some(found) = read().await? else {
             return Ok(None);
         };
-        let user = found.user.clone();
-        lock(&self.users).insert(version, credential, found);
-        Ok(Some(user))
+        lock(&self.users).insert(version, credential, found.clone());
+        Ok(Some(found))
     }
 
     /// The groups of a user, read with `read` unless an entry is valid.
@@ -279,7 +269,7 @@ mod tests {
             let credential = CredentialId::ApiKey("hash".to_owned());
             let read = async || {
                 reads.set(reads.get() + 1);
-                Ok(user.map(CachedUser::without_expiry))
+                Ok(user.map(CredentialUser::without_expiry))
             };
             cache.user(credential, read).await.unwrap()
         };

@@ -8,9 +8,9 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::api_keys::KEY_ID_LETTERS;
-use super::identity_cache::CachedUser;
+use super::identity_cache::CredentialUser;
 use super::users::user_from_row;
-use super::{CredentialId, Store, User, now};
+use super::{CredentialId, Store, now};
 
 /// Open sessions of one user. Beyond that, the oldest end.
 pub const MAX_SESSIONS: u32 = 100;
@@ -75,22 +75,26 @@ pub struct OpenSession {
 impl Store {
     /// The user of a session. `None` if the session ended, the password has changed since, or the key was revoked. Its
     /// expiry is not checked.
-    pub async fn user_by_session(&self, session: &Session) -> sqlx::Result<Option<User>> {
+    pub async fn user_by_session(&self, session: &Session) -> sqlx::Result<Option<CredentialUser>> {
         let read = async || {
-            let user = match &session.origin {
+            let found = match &session.origin {
                 SessionOrigin::Password { epoch } => self.user_by_epoch(session, *epoch).await?,
                 SessionOrigin::Key { id } => self.user_by_key_id(session, id).await?,
             };
-            if user.is_some() {
+            if found.is_some() {
                 self.last_uses.add_session(session);
             }
-            Ok(user.map(CachedUser::without_expiry))
+            Ok(found)
         };
         let credential = CredentialId::Session(session.clone());
         self.writer.identities.user(credential, read).await
     }
 
-    async fn user_by_epoch(&self, session: &Session, epoch: i64) -> sqlx::Result<Option<User>> {
+    async fn user_by_epoch(
+        &self,
+        session: &Session,
+        epoch: i64,
+    ) -> sqlx::Result<Option<CredentialUser>> {
         let row = sqlx::query(
             "SELECT users.id, name, role FROM users
              JOIN accounts ON accounts.user_id = users.id
@@ -102,12 +106,20 @@ impl Store {
         .bind(&session.id)
         .fetch_optional(&self.pool)
         .await?;
-        row.as_ref().map(user_from_row).transpose()
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(CredentialUser {
+            user: user_from_row(&row)?,
+            key_expires_at: None,
+        }))
     }
 
-    async fn user_by_key_id(&self, session: &Session, key_id: &str) -> sqlx::Result<Option<User>> {
+    async fn user_by_key_id(
+        &self,
+        session: &Session,
+        key_id: &str,
+    ) -> sqlx::Result<Option<CredentialUser>> {
         let row = sqlx::query(
-            "SELECT users.id, users.name, users.role FROM api_keys
+            "SELECT users.id, users.name, users.role, api_keys.expires_at FROM api_keys
              JOIN users ON users.id = api_keys.user_id
              WHERE api_keys.user_id = $1 AND substr(api_keys.hash, 1, $4) = $2
                  AND NOT EXISTS (SELECT 1 FROM ended_sessions WHERE ended_sessions.id = $3)",
@@ -118,7 +130,11 @@ impl Store {
         .bind(KEY_ID_LETTERS)
         .fetch_optional(&self.pool)
         .await?;
-        row.as_ref().map(user_from_row).transpose()
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(CredentialUser {
+            user: user_from_row(&row)?,
+            key_expires_at: row.try_get("expires_at")?,
+        }))
     }
 
     /// Adds the row of a session that begins. Removes rows that have expired, and ends the user's oldest sessions beyond

@@ -198,7 +198,7 @@ impl LiveAdministrator {
 impl LiveUser {
     /// The user of an API key or session token.
     pub(super) async fn of_credential(app: &App, credential: &str) -> Result<Self, ApiError> {
-        let Identity { user, session } = authenticate(app, credential).await?;
+        let Identity { user, session, .. } = authenticate(app, credential).await?;
         require_role(&user, USER_ROLES)?;
         Ok(Self {
             user,

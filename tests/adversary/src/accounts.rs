@@ -105,4 +105,10 @@ pub(crate) const CASES: &[AttackCase] = &[
         &[],
         credentials::of_another_user
     ),
+    accounts!(
+        "T57-key-outlives-key",
+        "a key that expires, and a session of it, create no key that outlives it",
+        &[Guard::KeyExpiry],
+        credentials::key_outlives_key
+    ),
 ];

@@ -312,6 +312,10 @@ pub const ATTACKS: &[Attack] = &[
         "T56",
         "a user ends another user's sessions, or revokes their keys",
     ),
+    attack(
+        "T57",
+        "a stolen key that expires is exchanged for one that does not",
+    ),
 ];
 
 const fn class(letter: &'static str, heading: &'static str) -> AttackClass {

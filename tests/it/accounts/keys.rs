@@ -249,3 +249,30 @@ async fn sign_in_with_an_unknown_key_is_refused_and_recorded() {
     assert!(text(&audit["lines"][0], "message").contains("the API key is unknown"));
     assert_eq!(sign_in(&server, "ada@example.com", PASSWORD).await.0, 400);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_that_expires_creates_only_keys_that_expire_no_later() {
+    let server = server(&[]).await;
+    let (_, token) = create_user(&server, "ada", "user").await;
+    let expiry = 4_000_000_000_i64;
+    let short = create_key(
+        &server,
+        &token,
+        json!({"name": "short", "expires_at": expiry}),
+    )
+    .await;
+    let key = text(&short, "key");
+    let (_, signed_in) = post(&server, SIGN_IN, "", json!({"key": key})).await;
+    for credential in [key, text(&signed_in, "token")] {
+        for expires_at in [json!(null), json!(expiry + 1)] {
+            let body = json!({"name": "later", "expires_at": expires_at});
+            let (status, refused) = post(&server, KEYS, &credential, body).await;
+            assert_eq!(status, 403, "{refused}");
+            assert!(text(&refused, "detail").contains("expires_at"), "{refused}");
+        }
+        let (status, _) = post(&server, "/api/v1/auths/api_key", &credential, json!({})).await;
+        assert_eq!(status, 403);
+        let earlier = json!({"name": "earlier", "expires_at": expiry});
+        create_key(&server, &credential, earlier).await;
+    }
+}

@@ -218,6 +218,8 @@ guards! {
     FirstAccount = "first-account",
     /// The first administrator's password is set only with the code that this process printed.
     SetupCode = "setup-code",
+    /// A key that expires creates no key that outlives it.
+    KeyExpiry = "key-expiry",
     /// A new password revokes the API keys of its user.
     RevokedKeys = "revoked-keys",
     /// A secret that signs sessions has a minimum length.

@@ -8,10 +8,10 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::keys::too_many_keys;
+use super::keys::{check_lifetime, too_many_keys};
 use super::no_store;
 use crate::app::App;
-use crate::web::auth::User;
+use crate::web::auth::{User, UserIdentity};
 use crate::web::error::ApiError;
 use crate::web::extractors::Json;
 
@@ -53,13 +53,17 @@ pub(super) async fn describe(
     tag = "people",
     operation_id = "make_key",
     summary = "Create an API key without a name, which replaces the one before. Keys with names are not affected",
-    responses((status = 200, description = "the key; it cannot be retrieved later", body = ApiKey)),
+    responses(
+        (status = 200, description = "the key; it cannot be retrieved later", body = ApiKey),
+        (status = 403, description = "the caller's own key expires"),
+    ),
 )]
 pub(super) async fn replace(
     State(app): State<Arc<App>>,
-    User(user): User,
+    UserIdentity(identity): UserIdentity,
 ) -> Result<impl IntoResponse, ApiError> {
-    let replaced = app.store.replace_unnamed_key(&user.id).await?;
+    check_lifetime(&identity, None)?;
+    let replaced = app.store.replace_unnamed_key(&identity.user.id).await?;
     let api_key = replaced.ok_or_else(too_many_keys)?;
     Ok((no_store(), Json(ApiKey { api_key })))
 }

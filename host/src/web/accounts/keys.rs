@@ -5,16 +5,17 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::StatusCode;
+use pinhole_ground::guard::Guard;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{no_store, users};
-use crate::accounts::check_name;
+use crate::accounts::{Identity, check_name};
 use crate::app::App;
 use crate::store::{self, CreatedKey, MAX_KEYS, NewKey, now};
-use crate::web::auth::{Administrator, User};
+use crate::web::auth::{Administrator, User, UserIdentity};
 use crate::web::error::ApiError;
 use crate::web::extractors::{Json, Path};
 
@@ -101,14 +102,19 @@ async fn list(
     operation_id = "create_key",
     summary = "Create another API key",
     request_body = KeyRequest,
-    responses((status = 200, description = "the key; it cannot be retrieved later", body = KeyEntry)),
+    responses(
+        (status = 200, description = "the key; it cannot be retrieved later", body = KeyEntry),
+        (status = 403, description = "the caller's own key expires before the new one would"),
+    ),
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    User(user): User,
+    UserIdentity(identity): UserIdentity,
     Json(body): Json<KeyRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
     check_name(&body.name)?;
+    check_lifetime(&identity, body.expires_at)?;
+    let user = identity.user;
     if let Some(at) = body.expires_at
         && !(now() + 1..=MAX_EXPIRY).contains(&at)
     {
@@ -126,6 +132,18 @@ async fn create(
         ..row.into()
     };
     Ok((no_store(), Json(entry)))
+}
+
+/// Fails if the new key would outlive the one that authenticates the request.
+pub(super) fn check_lifetime(identity: &Identity, expires_at: Option<i64>) -> Result<(), ApiError> {
+    let Some(limit) = identity.key_expires_at else {
+        return Ok(());
+    };
+    let outlives = expires_at.is_none_or(|at| at > limit);
+    let refusal = Guard::KeyExpiry.refuse_if(outlives, || {
+        "your API key expires: set an expires_at that is not later, or sign in with your password"
+    });
+    refusal.map_err(|refusal| ApiError::new(StatusCode::FORBIDDEN, refusal.reason))
 }
 
 /// `DELETE /api/v1/auths/keys/{id}`

@@ -65,7 +65,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    UserIdentity(Identity { user, session }): UserIdentity,
+    UserIdentity(Identity { user, session, .. }): UserIdentity,
 ) -> Result<Json<Vec<SessionEntry>>, ApiError> {
     let current = session.map(|session| session.id);
     sessions_of(&app, &user.id, current.as_deref()).await
@@ -103,7 +103,7 @@ async fn end(
 )]
 async fn end_others(
     State(app): State<Arc<App>>,
-    UserIdentity(Identity { user, session }): UserIdentity,
+    UserIdentity(Identity { user, session, .. }): UserIdentity,
 ) -> Result<Json<EndedSessions>, ApiError> {
     let current = session.map(|session| session.id);
     app.store.store_last_uses().await;

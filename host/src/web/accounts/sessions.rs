@@ -191,7 +191,7 @@ pub(super) async fn sign_out(
 )]
 pub(super) async fn describe(
     State(app): State<Arc<App>>,
-    Caller(Identity { user, session }): Caller,
+    Caller(Identity { user, session, .. }): Caller,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, ApiError> {
     let account = app.store.account(&user.id).await?;

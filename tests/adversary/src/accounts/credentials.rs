@@ -5,9 +5,11 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::small_server::{PASSWORD, SmallServer, start_process};
-use crate::target::{AttackTarget, ClientRequest};
+use crate::target::{AttackTarget, ClientRequest, Response};
 
 const NEW_PASSWORD: &str = "another horse";
+/// Of a key, in seconds since 1970.
+const EXPIRY: i64 = 4_000_000_000;
 
 pub(super) async fn sign_up_after_deletion(target: &AttackTarget) -> Result<()> {
     let data = tempfile::tempdir()?;
@@ -164,4 +166,47 @@ pub(super) async fn of_another_user(target: &AttackTarget) -> Result<()> {
         known.require_success("using the key and the session after the attack")?;
     }
     Ok(())
+}
+
+pub(super) async fn key_outlives_key(target: &AttackTarget) -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let server = SmallServer::start(target, data.path(), &[]).await?;
+    let ada = server.add_user("ada").await?;
+    let body = json!({"name": "short", "expires_at": EXPIRY});
+    let request = ClientRequest::json("/api/v1/auths/keys", &body);
+    let key = secret(&server.send_as(&ada.token, request).await?, "key")?;
+    let body = json!({"key": key});
+    let signed_in = server
+        .post_anonymously("/api/v1/auths/signin", &body)
+        .await?;
+    let session = secret(&signed_in, "token")?;
+    for credential in [&key, &session] {
+        for (path, body) in [
+            ("/api/v1/auths/keys", json!({"name": "long"})),
+            (
+                "/api/v1/auths/keys",
+                json!({"name": "later", "expires_at": EXPIRY + 1}),
+            ),
+            ("/api/v1/auths/api_key", json!({})),
+        ] {
+            let request = ClientRequest::json(path, &body);
+            let response = server.send_as(credential, request).await?;
+            ensure!(
+                response.status == StatusCode::FORBIDDEN,
+                "{path} {body}: {}",
+                response.text()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A field of a successful response.
+fn secret(response: &Response, field: &str) -> Result<String> {
+    response.require_success(field)?;
+    let body = response.json()?;
+    let text = body.get(field).and_then(Value::as_str);
+    Ok(text
+        .with_context(|| format!("the response has no {field}"))?
+        .to_owned())
 }

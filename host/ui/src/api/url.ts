@@ -16,3 +16,13 @@ function segment(value: string): string {
   if (value === "install" || value === "update") return `%${value.charCodeAt(0).toString(16)}${value.slice(1)}`;
   return encodeURIComponent(value);
 }
+
+/** The URL of a stored file. */
+export function contentUrl(id: string): string {
+  return url("/api/v1/files/{id}/content", { id });
+}
+
+/** The URL of a small copy of a stored image, by the length of its longer side in pixels. */
+export function thumbnailUrl(id: string, size: 128 | 256 | 512 | 1024): string {
+  return url("/api/v1/files/{id}/thumbnail", { id }, { size });
+}

@@ -1,6 +1,7 @@
 // What is typed and attached for the next message: a draft for each chat.
 import { computed, signal } from "@preact/signals";
-import { messageOf, postForm } from "../../api/client.ts";
+import { messageOf } from "../../api/client.ts";
+import { uploadFile } from "../../api/files.ts";
 import { readLocalImage, removeLocalImage, storeLocalImage } from "../../components/local_images.ts";
 import { read, write } from "../../preferences.ts";
 import { user } from "../../session.ts";
@@ -39,6 +40,7 @@ export function openDraft(chatId: string | undefined): void {
   draftName = name;
   const stored = parseDraft(read(nameOf(name)));
   text.value = typeof stored.text === "string" ? stored.text : "";
+  sources.value.forEach(revokePreview);
   sources.value = [];
   for (const { key, id, name: fileName, mask } of stored.sources ?? []) {
     const fields = { name: typeof fileName === "string" ? fileName : "image", mask: typeof mask === "string" ? mask : undefined };
@@ -135,30 +137,34 @@ export function attachFiles(files: Iterable<File>): number {
 export async function upload(key: string, file: File): Promise<void> {
   updateSource(key, { error: undefined });
   try {
-    const form = new FormData();
-    form.append("file", file, file.name || "image.png");
-    const stored = await postForm("/api/v1/files/", form);
-    updateSource(key, { id: stored.id });
+    const id = await uploadFile(file, file.name || "image.png");
+    const source = sources.value.find((it) => it.key === key);
+    // It was detached, or another chat is shown: that draft still has its copy in this browser.
+    if (!source) return;
+    revokePreview(source);
+    updateSource(key, { id, previewUrl: undefined, file: undefined });
     void removeLocalImage(localName(key));
   } catch (error) {
     updateSource(key, { error: messageOf(error) });
   }
 }
 
+function revokePreview({ previewUrl }: Source): void {
+  if (previewUrl !== undefined) URL.revokeObjectURL(previewUrl);
+}
+
 export function detach(key: string): void {
   const source = sources.value.find((it) => it.key === key);
-  if (source?.id === undefined) void removeLocalImage(localName(key));
-  if (source?.previewUrl) URL.revokeObjectURL(source.previewUrl);
+  if (!source) return;
+  if (source.id === undefined) void removeLocalImage(localName(key));
+  revokePreview(source);
   sources.value = sources.value.filter((it) => it.key !== key);
   store();
 }
 
 /** Stores a mask and gives it to a source. */
 export async function setMask(key: string, mask: Blob): Promise<void> {
-  const form = new FormData();
-  form.append("file", mask, "mask.png");
-  const stored = await postForm("/api/v1/files/", form);
-  updateSource(key, { mask: stored.id });
+  updateSource(key, { mask: await uploadFile(mask, "mask.png") });
 }
 
 export function clearMask(key: string): void {

@@ -1,5 +1,6 @@
 // An image in its full size, with everything that made it.
 import { useEffect, useState } from "preact/hooks";
+import { contentUrl } from "../../api/url.ts";
 import { Dialog } from "../../components/dialog.tsx";
 import { Failure } from "../../components/notice.tsx";
 import { useResource } from "../../components/resource.ts";
@@ -40,7 +41,7 @@ export function ImageDialog({ id: firstId, ids = [firstId], prompt, onClose }: I
     <Dialog title={t.chat.details} class="wide image-dialog" onClose={onClose}>
       <div class="image-dialog-columns">
         <div class="image-dialog-view">
-          <img src={`/api/v1/files/${encodeURIComponent(id)}/content`} alt={record?.prompt ?? prompt ?? t.chat.image} style={frameOf(size)} />
+          <img src={contentUrl(id)} alt={record?.prompt ?? prompt ?? t.chat.image} style={frameOf(size)} />
           {ids.length > 1 && (
             <div class="versions">
               <button type="button" class="quiet small icon" aria-label={t.chat.imageBefore} onClick={() => go(-1)}>

@@ -1,4 +1,5 @@
 import { useState } from "preact/hooks";
+import { thumbnailUrl } from "../../api/url.ts";
 import { Menu } from "../../components/menu.tsx";
 import { IconBrush, IconDownload, IconLink, IconLog, IconMore, IconReuse, IconVary, IconDice } from "../../icons.ts";
 import { t } from "../../text/index.ts";
@@ -33,7 +34,7 @@ export function ImageFigure({ image, prompt, message, fallbackSize, onOpen }: Im
     <figure class="image finished" style={frameOf(size)}>
       <button type="button" class="image-open" aria-label={t.chat.openImage(prompt.slice(0, 200))} onClick={onOpen}>
         <img
-          src={isWhole ? image.url : `/api/v1/files/${image.id}/thumbnail?size=1024`}
+          src={isWhole ? image.url : thumbnailUrl(image.id, 1024)}
           alt={prompt.slice(0, 500)}
           loading="lazy"
           decoding="async"

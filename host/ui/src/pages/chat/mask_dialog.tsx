@@ -1,6 +1,7 @@
 // The editor that paints which part of an attached image may change.
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { contentUrl } from "../../api/url.ts";
 import { Dialog } from "../../components/dialog.tsx";
 import { Failure } from "../../components/notice.tsx";
 import { t } from "../../text/index.ts";
@@ -44,5 +45,5 @@ export function MaskDialog({ source: { key, id = "" }, onClose }: MaskDialogProp
     );
   }
   if (!Editor || unsaved) return null;
-  return <Editor source={`/api/v1/files/${encodeURIComponent(id)}/content`} sourceId={id} onDone={save} onClose={onClose} />;
+  return <Editor source={contentUrl(id)} sourceId={id} onDone={save} onClose={onClose} />;
 }

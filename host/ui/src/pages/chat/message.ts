@@ -1,4 +1,5 @@
 // The messages of a stored chat, in Open WebUI's format, and the tree that they form. No DOM and no requests.
+import { contentUrl } from "../../api/url.ts";
 import type { ImageOptions } from "./image_options.ts";
 
 export interface FileEntry {
@@ -105,7 +106,7 @@ export function imagesOf(message: Message): { id: string; url: string; name: str
     const isImage = entry?.type === "image" || (entry?.type === "file" && entry.content_type?.startsWith("image/") === true);
     const id = fileIdOf(entry);
     if (!isImage || id === undefined || images.some((it) => it.id === id)) continue;
-    images.push({ id, url: `/api/v1/files/${encodeURIComponent(id)}/content`, name: typeof entry.name === "string" ? entry.name : "image" });
+    images.push({ id, url: contentUrl(id), name: typeof entry.name === "string" ? entry.name : "image" });
   }
   return images;
 }

@@ -1,4 +1,5 @@
 import { get } from "../../api/client.ts";
+import { thumbnailUrl } from "../../api/url.ts";
 import { useResource } from "../../components/resource.ts";
 import { t } from "../../text/index.ts";
 import { editImage } from "./image_actions.ts";
@@ -21,7 +22,7 @@ export function RecentImages() {
             {images.map((image) => (
               <li key={image.id}>
                 <button type="button" class="attached-image" aria-label={t.chat.continueWith((image.prompt ?? image.name).slice(0, 100))} title={image.prompt?.slice(0, 300)} onClick={() => editImage(image.id, image.name)}>
-                  <img src={`/api/v1/files/${encodeURIComponent(image.id)}/thumbnail?size=256`} alt="" width={96} height={96} />
+                  <img src={thumbnailUrl(image.id, 256)} alt="" width={96} height={96} />
                 </button>
               </li>
             ))}

@@ -1,3 +1,4 @@
+import { thumbnailUrl } from "../../api/url.ts";
 import { IconClose, IconMask, IconReload } from "../../icons.ts";
 import { t } from "../../text/index.ts";
 import { abilities, wantsImage } from "./choices.ts";
@@ -21,7 +22,7 @@ export function SourceList() {
 
 function SourceItem({ source, canMask }: { source: Source; canMask: boolean }) {
   const { key, id, name, previewUrl, file, error, mask } = source;
-  const url = id === undefined ? previewUrl : `/api/v1/files/${encodeURIComponent(id)}/thumbnail?size=256`;
+  const url = id === undefined ? previewUrl : thumbnailUrl(id, 256);
   return (
     <li class="attachment">
       <div class={error === undefined ? "attachment-image" : "attachment-image failed"}>

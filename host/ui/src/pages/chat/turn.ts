@@ -2,6 +2,7 @@
 import { batch, signal } from "@preact/signals";
 import { ApiError, post, remove } from "../../api/client.ts";
 import type { StartedTurns } from "../../api/types.ts";
+import { contentUrl } from "../../api/url.ts";
 import { location, navigate } from "../../router.ts";
 import { languageModel, requestOptions, wantsImage } from "./choices.ts";
 import { confirmDraft, moveDraft, restoreDraft, takeDraft } from "./draft.ts";
@@ -54,7 +55,7 @@ export async function resend(message: Message, text: string): Promise<void> {
 }
 
 function fileEntry(id: string, name: string): FileEntry {
-  return { type: "image", id, url: `/api/v1/files/${id}/content`, name };
+  return { type: "image", id, url: contentUrl(id), name };
 }
 
 function newUserMessage(content: string, files: FileEntry[], parentId: string | null, options: ImageOptions): Message {

@@ -1,4 +1,5 @@
 import { useState } from "preact/hooks";
+import { thumbnailUrl } from "../../api/url.ts";
 import { useAction } from "../../components/resource.ts";
 import { IconEdit } from "../../icons.ts";
 import { t } from "../../text/index.ts";
@@ -25,7 +26,7 @@ export function UserMessage({ message }: { message: Message }) {
           {images.map((image) => (
             <li key={image.id}>
               <button type="button" class="attached-image" aria-label={t.chat.openImage(image.name)} onClick={() => setOpenImage(image.id)}>
-                <img src={`/api/v1/files/${image.id}/thumbnail?size=256`} alt="" width={96} height={96} loading="lazy" />
+                <img src={thumbnailUrl(image.id, 256)} alt="" width={96} height={96} loading="lazy" />
               </button>
             </li>
           ))}

@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
+import { contentUrl } from "../../api/url.ts";
 import { maskName, readLocalImage } from "../../components/local_images.ts";
 import { IconClose, IconImage, IconMask } from "../../icons.ts";
 import { t } from "../../text/index.ts";
@@ -89,7 +90,7 @@ function MaskOverlay({ name }: { name: string }) {
 /** The URL of a source: of this browser until it is uploaded. */
 export function useSourceUrl(source: FormSource | undefined): string | undefined {
   const local = useLocalUrl(source?.key ?? "", source !== undefined && source.fileId === undefined);
-  return source?.fileId === undefined ? local : `/api/v1/files/${encodeURIComponent(source.fileId)}/content`;
+  return source?.fileId === undefined ? local : contentUrl(source.fileId);
 }
 
 function useLocalUrl(name: string, isWanted: boolean): string | undefined {

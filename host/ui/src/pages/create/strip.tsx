@@ -1,4 +1,5 @@
 // The strip of the jobs before, so that nothing that was made is out of reach.
+import { thumbnailUrl } from "../../api/url.ts";
 import { useAction } from "../../components/resource.ts";
 import { formatAgo } from "../../format.ts";
 import { IconAlert, IconStop } from "../../icons.ts";
@@ -59,7 +60,7 @@ function StripItem({ batch, isShown, images, onShow }: StripItemProps) {
   return (
     <button type="button" class="strip-item" aria-current={isShown ? "true" : undefined} aria-label={label} title={label} onClick={() => onShow(batch.id)}>
       {file ? (
-        <img src={`/api/v1/files/${encodeURIComponent(file.id)}/thumbnail?size=256`} alt="" loading="lazy" decoding="async" />
+        <img src={thumbnailUrl(file.id, 256)} alt="" loading="lazy" decoding="async" />
       ) : active.length > 0 ? (
         progress?.preview ? <img class="strip-preview" src={progress.preview} alt="" /> : <span class="developing" />
       ) : first?.state === "cancelled" ? (

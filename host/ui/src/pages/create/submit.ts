@@ -1,5 +1,6 @@
 // Sends what is entered: uploads sources, and creates a job on each engine.
-import { ApiError, post, postForm } from "../../api/client.ts";
+import { ApiError, post } from "../../api/client.ts";
+import { uploadFile } from "../../api/files.ts";
 import type { ImageModel, Job, NewJob, UsableEngine } from "../../api/types.ts";
 import { maskName, readLocalImage, removeLocalImage } from "../../components/local_images.ts";
 import { t } from "../../text/index.ts";
@@ -55,7 +56,7 @@ export async function uploadSources(sources: readonly FormSource[]): Promise<For
       if (source.fileId !== undefined) return masked;
       const image = await readLocalImage(source.key);
       if (!image) throw new Error(t.create.sourceLost(source.name));
-      const fileId = await uploadImage(image, source.name || "image.png");
+      const fileId = await uploadFile(image, source.name || "image.png");
       void removeLocalImage(source.key);
       return { ...masked, fileId };
     }),
@@ -65,14 +66,7 @@ export async function uploadSources(sources: readonly FormSource[]): Promise<For
 async function uploadMask(source: FormSource): Promise<FormSource> {
   if (source.maskedAt === undefined || source.maskId !== undefined) return source;
   const mask = await readLocalImage(maskName(source.key));
-  return mask ? { ...source, maskId: await uploadImage(mask, "mask.png") } : source;
-}
-
-/** Returns the id of the stored image. */
-async function uploadImage(image: Blob, name: string): Promise<string> {
-  const form = new FormData();
-  form.append("file", image, name);
-  return (await postForm("/api/v1/files/", form)).id;
+  return mask ? { ...source, maskId: await uploadFile(mask, "mask.png") } : source;
 }
 
 /** A seed of 32 bits, as all upstreams take it. */

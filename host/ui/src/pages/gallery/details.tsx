@@ -1,6 +1,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import { get } from "../../api/client.ts";
 import type { GalleryImage } from "../../api/types.ts";
+import { thumbnailUrl } from "../../api/url.ts";
 import { Failure } from "../../components/notice.tsx";
 import { useResource } from "../../components/resource.ts";
 import { IconChevronLeft, IconChevronRight, IconClose } from "../../icons.ts";
@@ -64,7 +65,7 @@ export function ImageDetails({ id, images, onShow, onStar, onDelete }: ImageDeta
 /** The whole image. Its thumbnail holds the place until it is there. */
 function Stage({ image }: { image: GalleryImage }) {
   const { width, height } = image;
-  const style = width && height ? { aspectRatio: `${width} / ${height}`, "--ratio": String(width / height), "--natural": `${width}px`, backgroundImage: `url("/api/v1/files/${image.id}/thumbnail?size=512")` } : {};
+  const style = width && height ? { aspectRatio: `${width} / ${height}`, "--ratio": String(width / height), "--natural": `${width}px`, backgroundImage: `url("${thumbnailUrl(image.id, 512)}")` } : {};
   return <img key={image.id} src={image.url} alt={image.prompt ?? image.name} width={width ?? undefined} height={height ?? undefined} style={style} />;
 }
 

@@ -1,5 +1,6 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { GalleryImage } from "../../api/types.ts";
+import { thumbnailUrl } from "../../api/url.ts";
 import { IconCheck, IconStarFilled } from "../../icons.ts";
 import { t } from "../../text/index.ts";
 import { justify, neighborInRow, visibleRows, type Grid, type Row } from "./justified.ts";
@@ -96,7 +97,7 @@ function GalleryTile({ image, index, style, isLarge, selected, isSelecting, curr
           else props.onOpen(index);
         }}
       >
-        <img src={`/api/v1/files/${image.id}/thumbnail?size=${isLarge ? 512 : 256}`} alt="" loading="lazy" decoding="async" draggable={false} />
+        <img src={thumbnailUrl(image.id, isLarge ? 512 : 256)} alt="" loading="lazy" decoding="async" draggable={false} />
       </a>
       <button type="button" class="tile-check" tabIndex={-1} aria-pressed={isSelected} aria-label={t.gallery.select(name)} onClick={(event) => props.onSelect(index, event.shiftKey)}>
         <IconCheck aria-hidden="true" />

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import type { GalleryImage } from "../../api/types.ts";
+import { thumbnailUrl } from "../../api/url.ts";
 import { CopyButton } from "../../components/copy.tsx";
 import { formatBytes, formatCost, formatDuration, formatTime } from "../../format.ts";
 import { t } from "../../text/index.ts";
@@ -53,7 +54,7 @@ function Sources({ ids }: { ids: readonly string[] }) {
       <div class="row">
         {ids.map((id) => (
           <a key={id} href={`/gallery?image=${id}`} class="source-link" aria-label={t.gallery.openSource}>
-            <img src={`/api/v1/files/${id}/thumbnail?size=128`} alt="" width={64} height={64} loading="lazy" />
+            <img src={thumbnailUrl(id, 128)} alt="" width={64} height={64} loading="lazy" />
           </a>
         ))}
       </div>

@@ -1,5 +1,6 @@
 // Where a message is written: the text, its images and what is chosen for the image of the response.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useImageDrop } from "../../components/image_drop.ts";
 import { useAction } from "../../components/resource.ts";
 import { IconPlus, IconSend, IconStop } from "../../icons.ts";
 import { messageOf } from "../../api/client.ts";
@@ -12,7 +13,6 @@ import { chatModels, engines } from "./engines.ts";
 import { isOptionsOpen, MaskDialog, maskedSource, OptionsDialog } from "./dialogs.ts";
 import { SourceList } from "./source_list.tsx";
 import { isSending, sendDraft, sendError, stopTurn } from "./turn.ts";
-import { useImageDrop } from "./image_drop.ts";
 
 /** Height up to which the field grows, in pixels. */
 const MAX_HEIGHT_PX = 240;

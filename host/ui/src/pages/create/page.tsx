@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { messageOf } from "../../api/client.ts";
 import { Dialog } from "../../components/dialog.tsx";
+import { useImageDrop } from "../../components/image_drop.ts";
 import { useMediaQuery } from "../../components/media_query.ts";
 import { Failure, Notice } from "../../components/notice.tsx";
 import { Page } from "../../components/page.tsx";
@@ -16,13 +17,12 @@ import { MaskDialog } from "./mask_dialog.tsx";
 import { Stage } from "./stage.tsx";
 import { Strip } from "./strip.tsx";
 import { useCreate, type CreatePageState } from "./use_create.ts";
-import { useDropAndPaste } from "./use_drop.ts";
 
 export default function CreatePage() {
   const page = useCreate();
   const isWide = useMediaQuery("(min-width: 68.01rem)");
   useSendKey(useSend(page));
-  const isDragging = useDropAndPaste((files) => void page.addSources(files));
+  const isDragging = useImageDrop((files) => void page.addSources(files));
   return (
     <Page title={t.create.title} actions={<Queue />} foot={isWide ? undefined : <Composer page={page} />}>
       {/* One place for both widths, so that the images keep their state when the window is turned. */}

@@ -1,7 +1,20 @@
-import type { ComponentChildren } from "preact";
+import type { ComponentChildren, RefObject } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
 import { IconClose } from "../icons.ts";
 import { t } from "../text/index.ts";
+
+/** The ref of a dialog that is open while it is rendered. What had the focus before has it again after. */
+export function useModal(): RefObject<HTMLDialogElement | null> {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const opener = document.activeElement;
+    dialog.current?.showModal();
+    return () => {
+      if (opener instanceof HTMLElement) opener.focus();
+    };
+  }, []);
+  return dialog;
+}
 
 interface DialogProps {
   title: string;
@@ -16,15 +29,8 @@ interface DialogProps {
 
 /** A modal dialog while it is rendered. Escape, the button and a click outside close it. */
 export function Dialog({ title, onClose, foot, isRequired = false, children, ...props }: DialogProps) {
-  const dialog = useRef<HTMLDialogElement>(null);
+  const dialog = useModal();
   const id = useId();
-  useEffect(() => {
-    const opener = document.activeElement;
-    dialog.current?.showModal();
-    return () => {
-      if (opener instanceof HTMLElement) opener.focus();
-    };
-  }, []);
   const closeOutside = (event: MouseEvent) => {
     if (event.target === dialog.current && !isRequired) onClose();
   };

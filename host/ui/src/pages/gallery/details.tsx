@@ -1,7 +1,7 @@
-import { useEffect, useRef } from "preact/hooks";
 import { get } from "../../api/client.ts";
 import type { GalleryImage } from "../../api/types.ts";
 import { thumbnailUrl } from "../../api/url.ts";
+import { useModal } from "../../components/dialog.tsx";
 import { Failure } from "../../components/notice.tsx";
 import { useResource } from "../../components/resource.ts";
 import { IconChevronLeft, IconChevronRight, IconClose } from "../../icons.ts";
@@ -14,13 +14,14 @@ interface ImageDetailsProps {
   /** The images of the grid. The shown one need not be among them. */
   images: readonly GalleryImage[];
   onShow: (id: string | undefined) => void;
-  onStar: (id: string) => void;
+  /** Returns whether the server has the star. */
+  onStar: (id: string, starred: boolean) => Promise<boolean>;
   onDelete: (id: string, next: string | undefined) => void;
 }
 
 /** One image large, with everything that made it. */
 export function ImageDetails({ id, images, onShow, onStar, onDelete }: ImageDetailsProps) {
-  const dialog = useRef<HTMLDialogElement>(null);
+  const dialog = useModal();
   const index = images.findIndex((it) => it.id === id);
   const listed = images[index];
   const loaded = useResource(async (signal) => (listed ? undefined : get("/api/v1/gallery/{id}", { path: { id }, signal })), [id, listed === undefined]);
@@ -28,14 +29,18 @@ export function ImageDetails({ id, images, onShow, onStar, onDelete }: ImageDeta
   const before = index > 0 ? images[index - 1] : undefined;
   const after = index >= 0 ? images[index + 1] : undefined;
   const close = () => onShow(undefined);
-  useEffect(() => dialog.current?.showModal(), []);
+  const toggleStar = async () => {
+    if (!image) return;
+    const starred = !image.starred;
+    if ((await onStar(id, starred)) && !listed) loaded.set({ ...image, starred });
+  };
   const remove = () => onDelete(id, (after ?? before)?.id);
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.target instanceof HTMLInputElement) return;
     if (event.key === "ArrowLeft" && before) onShow(before.id);
     else if (event.key === "ArrowRight" && after) onShow(after.id);
     else if (event.key === "Delete") remove();
-    else if (event.key === "s" && !event.ctrlKey && !event.metaKey) onStar(id);
+    else if (event.key === "s" && !event.ctrlKey && !event.metaKey) void toggleStar();
     else return;
     event.preventDefault();
   };
@@ -53,7 +58,7 @@ export function ImageDetails({ id, images, onShow, onStar, onDelete }: ImageDeta
         {!image && loaded.error !== undefined && <Failure error={loaded.error} onRetry={loaded.reload} />}
         {image && (
           <>
-            <ImageActions image={image} onStar={() => onStar(id)} onDelete={remove} />
+            <ImageActions image={image} onStar={() => void toggleStar()} onDelete={remove} />
             <ImageFacts image={image} />
           </>
         )}

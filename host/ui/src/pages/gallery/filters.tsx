@@ -68,6 +68,7 @@ function SearchField() {
   const [text, setText] = useState(value);
   const timer = useRef(0);
   useEffect(() => setText(value), [value]);
+  useEffect(() => () => clearTimeout(timer.current), []);
   const onInput = (next: string) => {
     setText(next);
     clearTimeout(timer.current);

@@ -41,7 +41,7 @@ export class ImageList {
       const query = { ...this.filter, cursor: this.next, limit: PAGE_SIZE };
       const page = await get("/api/v1/gallery", { query, signal: stop });
       this.next = page.next;
-      this.images.value = [...this.images.peek(), ...page.images];
+      this.images.value = [...this.images.peek(), ...this.unknown(page.images)];
       this.isComplete.value = page.next === null;
     } catch (error) {
       if (!stop.aborted) this.error.value = error;
@@ -54,9 +54,14 @@ export class ImageList {
   async loadNewest(): Promise<void> {
     const query = { ...this.filter, limit: PAGE_SIZE };
     const page = await get("/api/v1/gallery", { query });
-    const known = new Set(this.images.peek().map((it) => it.id));
-    const added = page.images.filter((it) => !known.has(it.id));
+    const added = this.unknown(page.images);
     if (added.length > 0) this.images.value = [...added, ...this.images.peek()];
+  }
+
+  /** The images that the list does not have. Pages overlap when images were added meanwhile. */
+  private unknown(images: readonly GalleryImage[]): GalleryImage[] {
+    const known = new Set(this.images.peek().map((it) => it.id));
+    return images.filter((it) => !known.has(it.id));
   }
 
   stop(): void {

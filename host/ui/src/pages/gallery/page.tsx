@@ -38,9 +38,15 @@ export default function GalleryPage() {
     if (selected.size > 0) return selected;
     return new Set(image ? [image.id] : []);
   };
-  const attempt = (action: Promise<unknown>) => {
+  const attempt = (action: Promise<unknown>): Promise<boolean> => {
     setError(undefined);
-    action.catch(setError);
+    return action.then(
+      () => true,
+      (failure: unknown) => {
+        setError(failure);
+        return false;
+      },
+    );
   };
   const remove = (ids: ReadonlySet<string>) => {
     if (ids.size === 0) return;
@@ -49,11 +55,11 @@ export default function GalleryPage() {
     setSelected(new Set());
     // The next image takes the place of the first that is gone.
     setCurrent(Math.max(0, Math.min(first, before.length - ids.size - 1)));
-    attempt(list.delete(ids).then((until) => setDeletion({ ids, before, until })));
+    void attempt(list.delete(ids).then((until) => setDeletion({ ids, before, until })));
   };
   const star = (ids: ReadonlySet<string>) => {
     const isStarred = images.filter((it) => ids.has(it.id)).every((it) => it.starred);
-    attempt(list.star(ids, !isStarred));
+    void attempt(list.star(ids, !isStarred));
   };
   const select = (index: number, isRange: boolean) => {
     setSelected(toggled(images, selected, isRange ? current : index, index));
@@ -127,7 +133,7 @@ export default function GalleryPage() {
           id={openId}
           images={images}
           onShow={show}
-          onStar={(id) => star(new Set([id]))}
+          onStar={(id, starred) => attempt(list.star(new Set([id]), starred))}
           onDelete={(id, next) => {
             show(next);
             remove(new Set([id]));

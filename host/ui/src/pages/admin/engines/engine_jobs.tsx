@@ -1,14 +1,12 @@
 import { Empty, Failure } from "../../../components/notice.tsx";
 import { t } from "../../../text/index.ts";
 import { JobList, JobSkeleton } from "../jobs/job_list.tsx";
-import { useJobs } from "../jobs/use_jobs.ts";
+import { useJobLists } from "../jobs/use_jobs.ts";
 
 /** The jobs of one engine: those that run, then those that ended. */
 export function EngineJobs({ name }: { name: string }) {
-  const active = useJobs({ state: "active", engine: name });
-  const ended = useJobs({ state: "ended", engine: name });
-  const error = active.error ?? ended.error;
-  if (error !== undefined) return <Failure error={error} onRetry={() => (active.reload(), ended.reload())} />;
+  const { active, ended, error, reload } = useJobLists(name);
+  if (error !== undefined) return <Failure error={error} onRetry={reload} />;
   if (!active.jobs || !ended.jobs) return <JobSkeleton />;
   const jobs = [...active.jobs, ...ended.jobs];
   if (jobs.length === 0 && !ended.hasMore) return <Empty title={t.engines.jobsNone}>{t.engines.jobsNoneHint}</Empty>;

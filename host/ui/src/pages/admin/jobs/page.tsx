@@ -1,5 +1,5 @@
 // The jobs of all users: those that run, those that wait, and those that ended.
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { ApiError, post } from "../../../api/client.ts";
 import type { Job } from "../../../api/types.ts";
 import { Empty, Failure, Notice } from "../../../components/notice.tsx";
@@ -10,7 +10,7 @@ import { Confirm } from "../confirm.tsx";
 import { Section } from "../engines/overview.tsx";
 import { activeByUser, type UserJobs } from "./by_user.ts";
 import { JobList, JobSkeleton } from "./job_list.tsx";
-import { useJobs, type Jobs } from "./use_jobs.ts";
+import { useJobLists, type Jobs } from "./use_jobs.ts";
 
 export { Aside } from "../aside.tsx";
 
@@ -18,26 +18,16 @@ export { Aside } from "../aside.tsx";
 type Target = "all" | UserJobs;
 
 export default function JobsPage() {
-  const active = useJobs({ state: "active" });
-  const ended = useJobs({ state: "ended" });
+  const { active, ended, error, reload } = useJobLists();
   const [target, setTarget] = useState<Target | undefined>();
   const [stopped, setStopped] = useState<number | undefined>();
   const running = active.jobs?.filter((it) => it.state === "running") ?? [];
   const waiting = active.jobs?.filter((it) => it.state === "waiting") ?? [];
-  const reload = () => {
-    active.reload();
-    ended.reload();
-  };
   const stop = async () => {
     const body = target === "all" ? { all: true } : { user_id: target?.id };
     setStopped((await post("/api/v1/jobs/stop", { body })).stopped);
     reload();
   };
-  const activeIds = active.jobs?.map((it) => it.id).join(" ");
-  // What left the list of active jobs has ended.
-  useEffect(() => {
-    if (activeIds !== undefined) ended.reload();
-  }, [activeIds]);
   const { jobs } = t.admin;
   const hasActive = running.length + waiting.length > 0;
   const actions = (
@@ -53,7 +43,6 @@ export default function JobsPage() {
       )}
     </>
   );
-  const error = active.error ?? ended.error;
   const isMissing = error instanceof ApiError && error.status === 404;
   return (
     <Page title={jobs.title} lead={hasActive && <small class="wide-only">{jobs.lead(running.length, waiting.length)}</small>} actions={actions}>

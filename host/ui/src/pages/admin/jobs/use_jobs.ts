@@ -12,9 +12,9 @@ const MAX_PAGES = 10;
 /** Jobs of one engine that are enough for one request of a person. */
 const ENOUGH = 20;
 
-export interface JobsQuery {
+interface JobsQuery {
   state: "active" | "ended";
-  engine?: string;
+  engine: string | undefined;
 }
 
 export interface Jobs {
@@ -30,7 +30,7 @@ export interface Jobs {
 }
 
 /** The jobs of all users, newest first. Active ones are read again while there are some. */
-export function useJobs({ state, engine }: JobsQuery): Jobs {
+function useJobs({ state, engine }: JobsQuery): Jobs {
   const [jobs, setJobs] = useState<Job[] | undefined>();
   const [next, setNext] = useState<string | null>(null);
   const [error, setError] = useState<unknown>();
@@ -71,6 +71,22 @@ export function useJobs({ state, engine }: JobsQuery): Jobs {
     [state],
   );
   return { jobs, error, isLoading, hasMore: next !== null, loadMore: () => next !== null && void load(next), reload, note };
+}
+
+/** The active jobs and those that ended, of one engine or of all. */
+export function useJobLists(engine?: string) {
+  const active = useJobs({ state: "active", engine });
+  const ended = useJobs({ state: "ended", engine });
+  const activeIds = active.jobs?.map((it) => it.id).join(" ");
+  // What left the list of active jobs has ended.
+  useEffect(() => {
+    if (activeIds !== undefined) ended.reload();
+  }, [activeIds]);
+  const reload = () => {
+    active.reload();
+    ended.reload();
+  };
+  return { active, ended, error: active.error ?? ended.error, reload };
 }
 
 /** All active jobs; of those that ended, one page, or several until there are enough of one engine. */

@@ -184,6 +184,11 @@ pub async fn check(chat: &Chat, turn: &Turn) -> Result<(), Error> {
 }
 
 impl Turn {
+    /// The chat is not stored, nor are its texts.
+    fn is_temporary(&self) -> bool {
+        self.chat_id.as_deref().is_some_and(history::is_temporary)
+    }
+
     fn model_id(&self) -> Option<String> {
         self.payload
             .get("model")

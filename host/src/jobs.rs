@@ -74,7 +74,7 @@ pub use figures::{
 };
 pub use image_metadata::ImageMetadata;
 pub use image_provenance::{ImageProvenance, MAX_STORED_REQUEST_BYTES, StoredRequest};
-pub use job_record::{ErrorRecord, JobRecord, MAX_RECORD_BYTES, RequestRecord, SourceIds};
+pub use job_record::{ErrorRecord, JobRecord, MAX_RECORD_BYTES, RequestRecord};
 pub use job_run::JobRun;
 pub use model_alias::ModelAlias;
 pub use outcome::{Outcome, OutcomeClass};
@@ -251,7 +251,7 @@ impl Jobs {
         let binding = attempt.binding;
         let engine = &binding.component.description;
         let (settings, job) = convert(binding, request, edit.as_ref())?;
-        let provenance = ImageProvenance::new(&job, edit.as_ref(), engine);
+        let provenance = ImageProvenance::new(&job, edit.as_ref());
         let usage = Arc::<CallUsage>::default();
         let digest = &binding.component.digest;
         let counted = self.figures.start(&engine.name, digest, usage.clone());

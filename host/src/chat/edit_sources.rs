@@ -6,7 +6,7 @@ use super::history::Message;
 use super::{Chat, Turn};
 use crate::files::MAX_SOURCES;
 use crate::files::lookup::{ImageReference, LookupError};
-use crate::jobs::{Error, JobPlan, MAX_SOURCE_BYTES, SourceIds};
+use crate::jobs::{Error, JobPlan, MAX_SOURCE_BYTES};
 
 /// Messages whose images are used.
 const MAX_MESSAGES: usize = 2;
@@ -17,8 +17,6 @@ pub(super) struct EditSources {
     /// As the request names them; else newest message first, and in each message's order.
     pub(super) images: Vec<Image>,
     pub(super) mask: Option<Image>,
-    /// Those that are stored files.
-    pub(super) ids: SourceIds,
     /// The request says that the turn edits.
     pub(super) is_edit_required: bool,
     /// The newest message contains images: the user wants these to be edited.
@@ -72,10 +70,7 @@ impl EditSources {
             }
             let reference = ImageReference::parse(name);
             match reference.load(&chat.files, &turn.user).await {
-                Ok(image) => {
-                    sources.images.push(image);
-                    sources.ids.sources.push(reference.into_file_id());
-                }
+                Ok(image) => sources.images.push(image),
                 Err(error) => {
                     sources.refusal = Some(refusal("image to edit", &error));
                     break;
@@ -88,10 +83,7 @@ impl EditSources {
     async fn load_mask(&mut self, chat: &Chat, turn: &Turn, name: &str) {
         let reference = ImageReference::parse(name);
         match reference.load(&chat.files, &turn.user).await {
-            Ok(mask) => {
-                self.mask = Some(mask);
-                self.ids.mask = reference.into_file_id();
-            }
+            Ok(mask) => self.mask = Some(mask),
             Err(error) => {
                 self.refusal = self.refusal.take().or(Some(refusal("mask", &error)));
             }
@@ -137,7 +129,7 @@ impl EditSources {
                 }
                 let reference = ImageReference::parse(reference);
                 match reference.load(&chat.files, &turn.user).await {
-                    Ok(image) => sources.add(image, reference.into_file_id()),
+                    Ok(image) => sources.add(image),
                     Err(error) => {
                         let reason = refusal("image to edit", &error);
                         if Some(index) == newest {
@@ -159,11 +151,10 @@ impl EditSources {
     }
 
     /// Adds an image once, even if a message contains it as a file and in its content.
-    fn add(&mut self, image: Image, id: Option<String>) {
+    fn add(&mut self, image: Image) {
         let mut known = self.images.iter();
         if !known.any(|known| known.bytes() == image.bytes()) {
             self.images.push(image);
-            self.ids.sources.push(id);
         }
     }
 

@@ -14,7 +14,7 @@ use super::{Chat, Turn};
 use crate::files::NoRoom;
 use crate::jobs::{
     self, CompletedJob, ImageOrigin, JobPlan, JobRequest, JobRun, NewJob, NewJobOrigin, Operation,
-    RequestRecord, SourceIds, progress,
+    RequestRecord, progress,
 };
 
 /// Time after a stop in which an engine finds out whether its upstream can be stopped.
@@ -51,8 +51,6 @@ struct TurnJob {
     plan: Result<JobPlan, jobs::Error>,
     request: JobRequest,
     edit: Option<Edit>,
-    /// Those images of the edit that are stored files.
-    ids: SourceIds,
     /// The prompt, if a language model wrote it.
     written_prompt: Option<String>,
     /// Added to those of the job.
@@ -75,7 +73,6 @@ pub(super) async fn generate(
             ..turn.image_options.clone()
         },
         edit: None,
-        ids: SourceIds::default(),
         written_prompt,
         warning,
     };
@@ -115,7 +112,6 @@ pub(super) async fn edit(
             sources: sources.images,
             mask: sources.mask,
         }),
-        ids: sources.ids,
         written_prompt: None,
         warning: None,
     };
@@ -161,7 +157,7 @@ async fn run(chat: &Chat, turn: &Turn, mut job: TurnJob) -> Result<TurnImages, F
         chat.jobs
             .check(&plan, &job.request, edit.as_ref())
             .map_err(Failure::Job)?;
-        record = start_record(chat, turn, &plan, &job).await;
+        record = start_record(chat, turn, &plan, &job, edit.as_ref()).await;
     }
     let context = match &record {
         Some(run) => run.context.clone(),
@@ -198,9 +194,15 @@ async fn run(chat: &Chat, turn: &Turn, mut job: TurnJob) -> Result<TurnImages, F
 }
 
 /// Adds the row of a job. `None` if there is no such row; the job runs anyway.
-async fn start_record(chat: &Chat, turn: &Turn, plan: &JobPlan, job: &TurnJob) -> Option<JobRun> {
+async fn start_record(
+    chat: &Chat,
+    turn: &Turn,
+    plan: &JobPlan,
+    job: &TurnJob,
+    edit: Option<&Edit>,
+) -> Option<JobRun> {
     let chat_id = turn.chat_id.as_deref();
-    let record = RequestRecord::new(&job.request, turn.engine.as_deref(), job.ids.clone());
+    let record = RequestRecord::new(&job.request, turn.engine.as_deref(), edit);
     let new = NewJob {
         user: &turn.user,
         origin: NewJobOrigin::Chat {
@@ -209,10 +211,10 @@ async fn start_record(chat: &Chat, turn: &Turn, plan: &JobPlan, job: &TurnJob) -
         },
         plan,
         operation: job.operation,
-        // The texts of a temporary chat are not stored.
-        request: match chat_id {
-            Some(id) if is_temporary(id) => None,
-            _ => record.to_json().ok(),
+        request: if turn.is_temporary() {
+            None
+        } else {
+            record.to_json().ok()
         },
         idempotency: None,
     };
@@ -231,6 +233,10 @@ async fn save(
     job: TurnJob,
 ) -> Result<TurnImages, Failure> {
     completed.warnings.extend(job.warning);
+    let revised_prompt = completed.revised_prompt.clone();
+    if turn.is_temporary() {
+        completed.provenance.request.remove_texts();
+    }
     let origin = ImageOrigin {
         chat_id: turn.chat_id.as_deref(),
         message_id: &turn.message_id,
@@ -250,6 +256,9 @@ async fn save(
             return Err(Failure::Other("the image could not be stored".to_owned()));
         }
     };
+    if turn.is_temporary() {
+        completed.revised_prompt = None;
+    }
     if let Some(run) = record {
         run.finish(&completed, &files).await;
     }
@@ -257,7 +266,7 @@ async fn save(
         files,
         is_edit: job.operation == Operation::Edit,
         written_prompt: job.written_prompt,
-        revised_prompt: completed.revised_prompt,
+        revised_prompt,
         warnings: completed.warnings,
         seeds: completed.image_details.iter().map(|it| it.seed).collect(),
         cost: completed.cost,

@@ -87,15 +87,6 @@ impl<'a> ImageReference<'a> {
         matches!(self, Self::StoredFile(id) if !id.is_empty())
     }
 
-    /// The id of a stored file.
-    #[must_use]
-    pub fn into_file_id(self) -> Option<String> {
-        match self {
-            Self::StoredFile(id) => Some(id),
-            _ => None,
-        }
-    }
-
     /// Loads the image. A stored file must be one that the user may read.
     pub async fn load(&self, files: &Files, user: &User) -> Result<Image, LookupError> {
         match self {

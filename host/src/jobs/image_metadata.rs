@@ -58,7 +58,7 @@ impl ImageMetadata {
             job: completed.job.clone(),
             binding: completed.binding.clone(),
             engine: completed.engine.clone(),
-            engine_version: provenance.engine_version.clone(),
+            engine_version: completed.engine_version.clone(),
             digest: completed.digest.clone(),
             operation: if provenance.is_edit {
                 "edit"

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pinhole_images::Image;
 use pinhole_sandbox::Edit;
-use pinhole_sandbox::contract::{Description, Job};
+use pinhole_sandbox::contract::Job;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -18,8 +18,6 @@ const MAX_SHORT_PROMPT_BYTES: usize = 4 << 10;
 pub struct ImageProvenance {
     pub request: StoredRequest,
     pub is_edit: bool,
-    /// The engine's own version.
-    pub engine_version: String,
     /// Until the engine returned its images.
     pub duration: Duration,
 }
@@ -55,13 +53,12 @@ pub struct StoredRequest {
 }
 
 impl ImageProvenance {
-    pub(super) fn new(job: &Job, edit: Option<&Edit>, engine: &Description) -> Self {
+    pub(super) fn new(job: &Job, edit: Option<&Edit>) -> Self {
         let sources = edit.map_or(&[][..], |edit| edit.sources.as_slice());
         let source_ids = sources.iter().filter_map(Image::file_id);
         Self {
             request: StoredRequest::new(job, source_ids.map(str::to_owned).collect()),
             is_edit: edit.is_some(),
-            engine_version: engine.version.clone(),
             duration: Duration::ZERO,
         }
     }
@@ -84,6 +81,13 @@ impl StoredRequest {
             is_incomplete: false,
         };
         request.shortened()
+    }
+
+    /// Removes what the user wrote.
+    pub(crate) fn remove_texts(&mut self) {
+        self.prompt.clear();
+        self.negative_prompt = None;
+        self.parameters.clear();
     }
 
     /// The request without what exceeds its limit.

@@ -1,6 +1,7 @@
 //! A job as clients see it, and the JSON of its row.
 
-use pinhole_sandbox::Progress;
+use pinhole_images::Image;
+use pinhole_sandbox::{Edit, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -116,13 +117,6 @@ pub struct RequestRecord {
     /// Id of the file; null without a mask, and for a mask that the request itself contained.
     #[schema(required = true)]
     mask: Option<String>,
-}
-
-/// The files that an edit takes, as far as they are stored ones.
-#[derive(Clone, Debug, Default)]
-pub struct SourceIds {
-    pub sources: Vec<Option<String>>,
-    pub mask: Option<String>,
 }
 
 /// How far a job is. Each field is missing if it is unknown.
@@ -272,7 +266,8 @@ impl JobRecord {
 impl RequestRecord {
     /// The request, with the binding that the client named.
     #[must_use]
-    pub fn new(request: &JobRequest, engine: Option<&str>, ids: SourceIds) -> Self {
+    pub fn new(request: &JobRequest, engine: Option<&str>, edit: Option<&Edit>) -> Self {
+        let file_id = |image: &Image| image.file_id().map(str::to_owned);
         Self {
             prompt: request.prompt.clone(),
             negative_prompt: request.negative_prompt.clone(),
@@ -284,8 +279,8 @@ impl RequestRecord {
             seed: request.seed,
             strength: request.strength,
             parameters: request.parameters.clone(),
-            sources: ids.sources,
-            mask: ids.mask,
+            sources: edit.map_or_else(Vec::new, |it| it.sources.iter().map(file_id).collect()),
+            mask: edit.and_then(|it| it.mask.as_ref()).and_then(file_id),
         }
     }
 
@@ -381,7 +376,7 @@ mod tests {
             prompt,
             ..JobRequest::default()
         };
-        RequestRecord::new(&request, None, SourceIds::default())
+        RequestRecord::new(&request, None, None)
     }
 
     #[test]

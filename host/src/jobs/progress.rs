@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pinhole_images::Image;
 use pinhole_sandbox::{JobContext, Progress};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::job_record::ProgressRecord;
@@ -14,6 +15,15 @@ use crate::files::encode_data_url;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Length of a preview that is emitted, in bytes.
 const MAX_PREVIEW_BYTES: usize = 128 << 10;
+
+/// The data of an event.
+#[derive(Serialize)]
+struct ProgressEvent<'a> {
+    #[serde(flatten)]
+    record: ProgressRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_id: Option<&'a str>,
+}
 
 /// Waits for a job without a row and emits its progress.
 pub async fn follow<T>(
@@ -70,11 +80,7 @@ fn event_data(progress: Progress, job_id: Option<&str>, last_preview: &mut Optio
     if record.preview.is_some() {
         *last_preview = preview;
     }
-    let mut fields = json!(record);
-    if let Some(id) = job_id {
-        fields["job_id"] = id.into();
-    }
-    fields
+    json!(ProgressEvent { record, job_id })
 }
 
 #[cfg(test)]

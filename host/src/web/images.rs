@@ -16,7 +16,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-use pinhole_images::Image;
 use pinhole_sandbox::contract::{Model, ModelAbilities};
 use pinhole_sandbox::{Edit, JobContext};
 
@@ -24,7 +23,7 @@ use super::auth::{self, ImageCreator};
 use super::error::ApiError;
 use super::extractors::Json;
 use super::settings::SETTINGS_JSON;
-use super::source_images::{EDIT_JSON, check_source_limits, load_image};
+use super::source_images::{EDIT_JSON, load_image, load_sources};
 use crate::app::App;
 use crate::files::lookup::ImageReference;
 use crate::jobs::{self, CompletedJob, ImageDetails, JobPlan, Operation};
@@ -220,7 +219,7 @@ async fn edit(
         return Err(ApiError::prohibited());
     }
     app.files.require_room(&user, 0).await?;
-    let sources = load_sources(&app, &user, &image.into_vec())
+    let sources = load_sources(&app, &user, IMAGE, &image.into_vec())
         .await
         .map_err(ApiError::bracketed)?;
     let mask = match mask {
@@ -264,19 +263,6 @@ async fn list_models(
     let binding = snapshot.listed_binding(&requester).map_err(bracketed)?;
     let models = app.jobs.listed_models(binding).await.map_err(bracketed)?;
     Ok(Json(models.iter().map(ImageModel::from).collect()))
-}
-
-async fn load_sources(
-    app: &App,
-    user: &store::User,
-    names: &[String],
-) -> Result<Vec<Image>, ApiError> {
-    let mut sources = Vec::new();
-    for name in names {
-        check_source_limits(&sources)?;
-        sources.push(load_image(app, user, IMAGE, &ImageReference::parse(name)).await?);
-    }
-    Ok(sources)
 }
 
 /// Stores the images of a finished job.

@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::State;
 use http::StatusCode;
-use http::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
@@ -23,7 +22,7 @@ use crate::app::App;
 use crate::jobs::{AcceptError, JobRecord};
 use crate::store::{self, Idempotency, JobRow};
 
-use new_job::{JobBody, NewJobRequest, parse_key};
+use new_job::{JobBody, NewJobRequest};
 
 /// How long a request may wait for the end of a job, in seconds.
 const MAX_WAIT_SECS: u64 = 60;
@@ -77,33 +76,28 @@ impl From<AcceptError> for ApiError {
 async fn create(
     State(app): State<Arc<App>>,
     ImageCreator(user): ImageCreator,
-    headers: HeaderMap,
     body: JobBody,
 ) -> Result<(StatusCode, Json<JobRecord>), ApiError> {
-    let idempotency = parse_key(&headers)?.map(|key| Idempotency {
-        key,
-        request_hash: body.hash.clone(),
-    });
+    let idempotency = body.idempotency.clone();
     if let Some(Idempotency { key, .. }) = &idempotency
         && let Some(row) = app.store.job_by_key(&user.id, key).await?
     {
-        return repeat(&app, &row, &body.hash);
+        return repeat(&app, &row, idempotency.as_ref());
     }
-    let hash = body.hash.clone();
-    match new_job::start(&app, user, body, idempotency).await? {
+    match new_job::start(&app, user, body).await? {
         Ok(row) => Ok((StatusCode::ACCEPTED, Json(JobRecord::accepted(&row)))),
-        Err(AcceptError::Exists(row)) => repeat(&app, &row, &hash),
+        Err(AcceptError::Exists(row)) => repeat(&app, &row, idempotency.as_ref()),
         Err(error) => Err(error.into()),
     }
 }
 
 /// The response to a repeated request.
-fn repeat(app: &App, row: &JobRow, hash: &str) -> Result<(StatusCode, Json<JobRecord>), ApiError> {
-    let is_same = row
-        .idempotency
-        .as_ref()
-        .is_some_and(|it| it.request_hash == hash);
-    if !is_same {
+fn repeat(
+    app: &App,
+    row: &JobRow,
+    requested: Option<&Idempotency>,
+) -> Result<(StatusCode, Json<JobRecord>), ApiError> {
+    if row.idempotency.as_ref() != requested {
         let detail = "another request with this Idempotency-Key had another body: use a new key";
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }

@@ -52,6 +52,21 @@ pub(super) async fn load_image(
         .map_err(|error| lookup_error(field, error))
 }
 
+/// Loads the images that the request names, within the limits of an edit.
+pub(super) async fn load_sources(
+    app: &App,
+    user: &User,
+    field: &str,
+    names: &[String],
+) -> Result<Vec<Image>, ApiError> {
+    let mut sources = Vec::new();
+    for name in names {
+        check_source_limits(&sources)?;
+        sources.push(load_image(app, user, field, &ImageReference::parse(name)).await?);
+    }
+    Ok(sources)
+}
+
 fn lookup_error(field: &str, error: LookupError) -> ApiError {
     match error {
         LookupError::Internal(error) => ApiError::internal(&error),

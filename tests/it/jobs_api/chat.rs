@@ -56,6 +56,10 @@ async fn job_of_a_chat_has_a_row() {
     let temporary = &jobs(&server).await[0];
     assert_eq!(temporary["request"], Value::Null, "{temporary}");
     assert_eq!(temporary["state"], "done");
+    assert_eq!(temporary.get("revised_prompt"), None, "{temporary}");
+    let id = temporary["files"][0]["id"].as_str().unwrap();
+    let image = get(&server, &format!("/api/v1/gallery/{id}")).await;
+    assert_eq!(image["prompt"], Value::Null, "{image}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,21 +11,18 @@ use utoipa::ToSchema;
 
 use pinhole_ground::memory::MemoryLease;
 use pinhole_ground::text::hex;
-use pinhole_images::Image;
 use pinhole_sandbox::Edit;
 
 use crate::app::App;
 use crate::files::MAX_SOURCES;
 use crate::files::lookup::ImageReference;
-use crate::jobs::{
-    AcceptError, BackgroundJob, JobPlan, JobRequest, Operation, RequestRecord, SourceIds,
-};
+use crate::jobs::{AcceptError, BackgroundJob, JobPlan, JobRequest, Operation, RequestRecord};
 use crate::store::{Idempotency, JobRow, User};
 use crate::web::auth;
 use crate::web::error::{ApiError, Rejection};
 use crate::web::images::schema;
 use crate::web::json_body::JsonBody;
-use crate::web::source_images::{check_source_limits, load_image};
+use crate::web::source_images::{load_image, load_sources};
 
 /// Length of an idempotency key, in bytes.
 const MAX_KEY_BYTES: usize = 200;
@@ -69,8 +66,7 @@ pub(super) struct NewJobRequest {
 /// The body of a request for a job.
 pub(super) struct JobBody {
     request: NewJobRequest,
-    /// SHA-256 of the text, in hexadecimal.
-    pub(super) hash: String,
+    pub(super) idempotency: Option<Idempotency>,
     memory: MemoryLease,
 }
 
@@ -80,10 +76,14 @@ impl<S: Send + Sync> FromRequest<S> for JobBody {
     async fn from_request(request: Request, _: &S) -> Result<Self, Rejection> {
         let uri = request.uri().clone();
         let read = async {
+            let key = parse_key(request.headers())?;
             let json = JsonBody::read(request).await?;
             Ok(Self {
                 request: json.parse()?,
-                hash: hex(&Sha256::digest(json.text())),
+                idempotency: key.map(|key| Idempotency {
+                    key,
+                    request_hash: hex(&Sha256::digest(json.text())),
+                }),
                 memory: json.into_lease(),
             })
         };
@@ -130,7 +130,7 @@ impl NewJobRequest {
 }
 
 /// The client's idempotency key.
-pub(super) fn parse_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+fn parse_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(KEY_HEADER) else {
         return Ok(None);
     };
@@ -148,12 +148,11 @@ pub(super) async fn start(
     app: &Arc<App>,
     user: User,
     body: JobBody,
-    idempotency: Option<Idempotency>,
 ) -> Result<Result<JobRow, AcceptError>, ApiError> {
     let JobBody {
         mut request,
+        idempotency,
         mut memory,
-        ..
     } = body;
     let place = app.active_jobs.take_place(&user)?;
     let operation = request.operation();
@@ -165,15 +164,15 @@ pub(super) async fn start(
     app.files.require_room(&user, 0).await?;
     let requester = auth::requester(app, &snapshot, &user, None).await?;
     let plan = JobPlan::new(snapshot, operation, named, model, requester)?;
-    let (edit, ids) = match operation {
-        Operation::Generate => (None, SourceIds::default()),
+    let edit = match operation {
+        Operation::Generate => None,
         Operation::Edit => {
-            let (edit, ids) = load_images(app, &user, sources, mask).await?;
-            (Some(app.jobs.prepare_sources(&plan, edit).await?), ids)
+            let edit = load_images(app, &user, &sources, mask).await?;
+            Some(app.jobs.prepare_sources(&plan, edit).await?)
         }
     };
     app.jobs.check(&plan, &request, edit.as_ref())?;
-    let record = RequestRecord::new(&request, named, ids).to_json()?;
+    let record = RequestRecord::new(&request, named, edit.as_ref()).to_json()?;
     // The images have leases of their own.
     memory.shrink_to(record.len().saturating_mul(4).saturating_add(JOB_BYTES));
     let job = BackgroundJob {
@@ -193,33 +192,19 @@ pub(super) async fn start(
     Ok(job.start().await)
 }
 
-/// Loads the images of an edit, and the ids of those that are stored files.
+/// Loads the images of an edit.
 async fn load_images(
     app: &App,
     user: &User,
-    names: Vec<String>,
+    names: &[String],
     mask: Option<String>,
-) -> Result<(Edit, SourceIds), ApiError> {
-    let (mut sources, mut ids) = (
-        Vec::<Image>::with_capacity(names.len()),
-        SourceIds::default(),
-    );
-    for name in names {
-        check_source_limits(&sources)?;
-        let reference = ImageReference::parse(&name);
-        sources.push(load_image(app, user, SOURCE, &reference).await?);
-        ids.sources.push(reference.into_file_id());
-    }
-    let mut edit = Edit {
-        sources,
-        mask: None,
+) -> Result<Edit, ApiError> {
+    let sources = load_sources(app, user, SOURCE, names).await?;
+    let mask = match mask {
+        Some(name) => Some(load_image(app, user, MASK, &ImageReference::parse(&name)).await?),
+        None => None,
     };
-    if let Some(name) = mask {
-        let reference = ImageReference::parse(&name);
-        edit.mask = Some(load_image(app, user, MASK, &reference).await?);
-        ids.mask = reference.into_file_id();
-    }
-    Ok((edit, ids))
+    Ok(Edit { sources, mask })
 }
 
 /// Clients send an empty string for a field that is not set.

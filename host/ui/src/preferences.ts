@@ -45,6 +45,14 @@ export function write(name: string, value: string): void {
   }
 }
 
+export function remove(name: string): void {
+  try {
+    localStorage.removeItem(`pinhole.${name}`);
+  } catch {
+    // Without storage there is nothing to remove.
+  }
+}
+
 function asTheme(text: string | null): Theme {
   return text === "light" || text === "dark" ? text : "auto";
 }

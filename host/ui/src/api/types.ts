@@ -21,7 +21,7 @@ export type Abilities = Schemas["Abilities"];
 export type Parameter = Schemas["ParameterEntry"];
 export type ImageModel = Schemas["ImageModel"];
 export type ChatModel = Schemas["ChatModel"];
-export type Operation = Schemas["OperationName"];
+export type Operation = Schemas["Operation"];
 
 export type GalleryImage = Schemas["GalleryImage"];
 export type ImageLink = Schemas["Link"];

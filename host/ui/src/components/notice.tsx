@@ -37,6 +37,16 @@ export function Failure({ error, onRetry }: { error: unknown; onRetry?: () => vo
   );
 }
 
+/** Why something failed, in the place where it would be. Nothing without an error. */
+export function Trouble({ error, class: name = "trouble" }: { error: unknown; class?: string }) {
+  if (error === undefined) return null;
+  return (
+    <p class={name} role="alert" dir="auto">
+      {messageOf(error)}
+    </p>
+  );
+}
+
 interface EmptyProps {
   title: string;
   image?: ComponentChildren;

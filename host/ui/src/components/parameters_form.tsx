@@ -2,15 +2,14 @@
 import { useEffect, useId, useState } from "preact/hooks";
 import type { Parameter } from "../api/types.ts";
 import { formatNumber } from "../format.ts";
+import { parseObject, type JsonObject } from "../json.ts";
 import { t } from "../text/index.ts";
-
-export type ParameterValues = Record<string, unknown>;
 
 interface ParametersFormProps {
   parameters: readonly Parameter[];
   /** Without a value the engine's own default is used. */
-  values: ParameterValues;
-  onChange: (values: ParameterValues) => void;
+  values: JsonObject;
+  onChange: (values: JsonObject) => void;
   /** Whether the engine takes parameters that it does not declare: a field for JSON. */
   allowsOthers?: boolean;
 }
@@ -126,8 +125,8 @@ function hintOf({ description, min, max, unit, type }: Parameter): string {
 }
 
 interface OtherParametersProps {
-  values: ParameterValues;
-  onChange: (values: ParameterValues) => void;
+  values: JsonObject;
+  onChange: (values: JsonObject) => void;
 }
 
 /** Parameters that the engine passes on, as JSON. */
@@ -167,14 +166,4 @@ function OtherParameters({ values, onChange }: OtherParametersProps) {
       )}
     </div>
   );
-}
-
-function parseObject(text: string): ParameterValues | undefined {
-  if (text.trim() === "") return {};
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as ParameterValues) : undefined;
-  } catch {
-    return undefined;
-  }
 }

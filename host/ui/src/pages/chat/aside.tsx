@@ -1,6 +1,7 @@
 // The list of chats: search, pinned, by days, and the archive.
 import { useEffect, useState } from "preact/hooks";
 import type { ChatSummary } from "../../api/types.ts";
+import { useDelayed } from "../../components/delayed.ts";
 import { Failure } from "../../components/notice.tsx";
 import { useResource } from "../../components/resource.ts";
 import { IconArchive, IconBack, IconPlus, IconSearch } from "../../icons.ts";
@@ -97,7 +98,7 @@ function ChatGroup({ title, list, isPinned = false, isArchived = false }: ChatGr
 
 /** Chats that contain a text, or those of the archive. */
 function FoundChats({ query, isArchive }: { query: string; isArchive: boolean }) {
-  const delayed = useDelayed(query);
+  const delayed = useDelayed(query, SEARCH_DELAY_MS);
   const { value, error, isLoading, reload } = useResource(
     (signal) => (isArchive ? archivedChats(delayed, signal) : searchChats(delayed, signal)),
     [delayed, isArchive, chats.value],
@@ -106,15 +107,6 @@ function FoundChats({ query, isArchive }: { query: string; isArchive: boolean })
   if (value === undefined) return <LoadingChats />;
   if (value.length === 0 && !isLoading) return <p class="chats-empty">{isArchive && query === "" ? t.chat.emptyArchive : t.chat.nothingFound}</p>;
   return <ChatGroup title={isArchive ? t.chat.archived : t.chat.found(value.length)} list={value} isArchived={isArchive} />;
-}
-
-function useDelayed(value: string): string {
-  const [delayed, setDelayed] = useState(value);
-  useEffect(() => {
-    const timer = setTimeout(() => setDelayed(value), SEARCH_DELAY_MS);
-    return () => clearTimeout(timer);
-  }, [value]);
-  return delayed;
 }
 
 function LoadingChats() {

@@ -1,4 +1,5 @@
 // The branch of each chat that was shown last in this browser. Cheap to lose: the server knows the newest one.
+import { parseObject } from "../../json.ts";
 import { read, write } from "../../preferences.ts";
 
 /** Chats whose branch is remembered. */
@@ -11,12 +12,7 @@ interface Choice {
 }
 
 function readAll(): Record<string, Choice> {
-  try {
-    const value: unknown = JSON.parse(read("chat.branches") ?? "{}");
-    return typeof value === "object" && value !== null ? (value as Record<string, Choice>) : {};
-  } catch {
-    return {};
-  }
+  return (parseObject(read("chat.branches") ?? "") ?? {}) as Record<string, Choice>;
 }
 
 /** The last message of the chosen branch, unless the chat got a newer message than `newest` since. */

@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { messageOf } from "../../api/client.ts";
+import { Confirm } from "../../components/confirm.tsx";
 import { Dialog } from "../../components/dialog.tsx";
 import { Menu } from "../../components/menu.tsx";
 import { useAction } from "../../components/resource.ts";
@@ -69,41 +70,22 @@ export function ChatActions({ id, title, isPinned, isArchived, onRename }: ChatA
           {t.chat.delete}
         </button>
       </Menu>
-      {isDeleting && <DeleteDialog id={id} title={title} onClose={() => setDeleting(false)} />}
+      {isDeleting && (
+        <Confirm title={t.chat.deleteTitle} label={t.chat.deleteForever} isDanger onConfirm={() => deleteForever(id)} onClose={() => setDeleting(false)}>
+          <p dir="auto" class="wrap delete-name">
+            {title.slice(0, 200)}
+          </p>
+          <p class="muted">{t.chat.deleteHint}</p>
+        </Confirm>
+      )}
     </>
   );
 }
 
-function DeleteDialog({ id, title, onClose }: { id: string; title: string; onClose: () => void }) {
-  const { error, isRunning, run } = useAction(async () => {
-    await deleteChat(id);
-    onClose();
-    void loadChats();
-    if (conversation.peek().id !== id) return;
-    updateConversation({ title: "" });
-    navigate("/", { replace: true });
-  });
-  const foot = (
-    <>
-      <button type="button" onClick={onClose}>
-        {t.shell.cancel}
-      </button>
-      <button type="button" class="primary danger" disabled={isRunning} onClick={() => void run()}>
-        {t.chat.deleteForever}
-      </button>
-    </>
-  );
-  return (
-    <Dialog title={t.chat.deleteTitle} onClose={onClose} foot={foot}>
-      <p dir="auto" class="wrap delete-name">
-        {title.slice(0, 200)}
-      </p>
-      <p class="muted">{t.chat.deleteHint}</p>
-      {error !== undefined && (
-        <p class="trouble" role="alert">
-          {messageOf(error)}
-        </p>
-      )}
-    </Dialog>
-  );
+async function deleteForever(id: string): Promise<void> {
+  await deleteChat(id);
+  void loadChats();
+  if (conversation.peek().id !== id) return;
+  updateConversation({ title: "" });
+  navigate("/", { replace: true });
 }

@@ -2,13 +2,14 @@
 import { computed, signal } from "@preact/signals";
 import { read, write } from "../../preferences.ts";
 import { user } from "../../session.ts";
+import { abilitiesOf } from "../../usable_engine.ts";
 import { sources } from "./draft.ts";
 import { chatModels, engines, imageModels } from "./engines.ts";
-import { abilitiesOf, engineFor, parseOptions, usableOptions, type ImageOptions } from "./image_options.ts";
+import { engineFor, parseOptions, usableOptions, type ImageOptions } from "./image_options.ts";
 
 export const options = signal<ImageOptions>(parseOptions(read(optionsName())));
-export const isImageOn = signal(read("chat.image") !== "off");
-export const chosenModel = signal(read("chat.model") ?? "");
+const isImageOn = signal(read("chat.image") !== "off");
+const chosenModel = signal(read("chat.model") ?? "");
 
 function optionsName(): string {
   return `chat.options.${user.peek()?.id ?? ""}`;

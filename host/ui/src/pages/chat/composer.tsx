@@ -1,10 +1,12 @@
 // Where a message is written: the text, its images and what is chosen for the image of the response.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { Form } from "../../components/form.tsx";
 import { useImageDrop } from "../../components/image_drop.ts";
 import { useAction } from "../../components/resource.ts";
 import { IconPlus, IconSend, IconStop } from "../../icons.ts";
 import { messageOf } from "../../api/client.ts";
 import { t } from "../../text/index.ts";
+import { titleOf } from "../../usable_engine.ts";
 import { abilities, engine, options, setOptions, wantsImage } from "./choices.ts";
 import { attachFiles, isUploading, setText, sources, text } from "./draft.ts";
 import { ComposerOptions } from "./composer_options.tsx";
@@ -50,14 +52,7 @@ export function Composer() {
   return (
     <footer class="composer">
       {sendError.value !== undefined && <SendFailure error={sendError.value} />}
-      <form
-        class={isDropping ? "message-box dropping" : "message-box"}
-        aria-label={t.chat.composer}
-        onSubmit={(event) => {
-          event.preventDefault();
-          send();
-        }}
-      >
+      <Form class={isDropping ? "message-box dropping" : "message-box"} aria-label={t.chat.composer} onSubmit={send}>
         <SourceList />
         {refused > 0 && (
           <small class="bad" role="alert">
@@ -104,7 +99,7 @@ export function Composer() {
             </button>
           )}
         </div>
-      </form>
+      </Form>
       <ComposerDialogs />
     </footer>
   );
@@ -156,17 +151,17 @@ function SourceHint() {
   const chosen = engine.value;
   if (sources.value.length === 0 || !wantsImage.value || !chosen) return null;
   const max = abilities.value?.max_sources ?? 0;
-  if (chosen.abilities.edit && sources.value.length > max) return <small class="attachment-hint">{t.chat.tooManyImages(chosen.title, max)}</small>;
+  if (chosen.abilities.edit && sources.value.length > max) return <small class="attachment-hint">{t.chat.tooManyImages(titleOf(chosen), max)}</small>;
   if (chosen.abilities.edit) return null;
   const other = engines.value?.find((it) => it.is_ready && it.abilities.edit);
   // A language model can still look at them.
   const isUseless = !other && chatModels.value?.length === 0;
   return (
     <div class="row attachment-hint">
-      <small class="grow">{isUseless ? t.chat.noEditAtAll(chosen.title) : t.chat.cannotEdit(chosen.title)}</small>
+      <small class="grow">{isUseless ? t.chat.noEditAtAll(titleOf(chosen)) : t.chat.cannotEdit(titleOf(chosen))}</small>
       {other && options.value.engine !== other.name && (
         <button type="button" class="small" onClick={() => setOptions({ engine: other.name, model: undefined })}>
-          {t.chat.useEngine(other.title)}
+          {t.chat.useEngine(titleOf(other))}
         </button>
       )}
     </div>

@@ -1,7 +1,9 @@
 // The choices for the image that are always visible. The others are in a dialog.
 import { useEffect } from "preact/hooks";
 import { IconGallery, IconSliders } from "../../icons.ts";
+import { parseSize, ratioLabel, showSize, sizeChoices } from "../../sizes.ts";
 import { t } from "../../text/index.ts";
+import { titleOf } from "../../usable_engine.ts";
 import { abilities, engine, imageModel, options, setImageOn, setOptions, wantsImage } from "./choices.ts";
 import { sources } from "./draft.ts";
 import { branch } from "./conversation.ts";
@@ -9,7 +11,6 @@ import { chatModels, engines, loadImageModels } from "./engines.ts";
 import { COUNTS, countDetails } from "./image_options.ts";
 import { imagesOf } from "./message.ts";
 import { isOptionsOpen } from "./dialogs.ts";
-import { offeredSizes, parseSize, ratioOf, showSize } from "./sizes.ts";
 
 export function ComposerOptions() {
   const isOn = wantsImage.value;
@@ -46,7 +47,7 @@ export function ComposerOptions() {
 function EngineChip() {
   const list = engines.value ?? [];
   if (list.length < 2) return null;
-  const automatic = engine.value && options.value.engine === undefined ? engine.value.title : undefined;
+  const automatic = engine.value && options.value.engine === undefined ? titleOf(engine.value) : undefined;
   return (
     <label class={options.value.engine === undefined ? "chip select-chip roomy-only" : "chip select-chip on roomy-only"}>
       <span class="visually-hidden">{t.chat.engine}</span>
@@ -54,7 +55,7 @@ function EngineChip() {
         <option value="">{automatic === undefined ? t.chat.auto : t.chat.autoIs(automatic)}</option>
         {list.map((it) => (
           <option key={it.name} value={it.name} disabled={!it.is_ready}>
-            {it.name === it.engine ? it.title : it.name}
+            {titleOf(it)}
           </option>
         ))}
       </select>
@@ -63,7 +64,7 @@ function EngineChip() {
 }
 
 function SizeChip() {
-  const sizes = offeredSizes(imageModel.value?.abilities?.sizes, engine.value?.default_size);
+  const sizes = sizeChoices(engine.value, imageModel.value).map((it) => it.size);
   const chosen = options.value.size;
   const all = chosen !== undefined && !sizes.includes(chosen) ? [chosen, ...sizes] : sizes;
   return (
@@ -83,7 +84,7 @@ function SizeChip() {
 
 function sizeLabel(text: string): string {
   const size = parseSize(text);
-  const ratio = size && ratioOf(size);
+  const ratio = size && ratioLabel(size);
   return ratio === undefined ? showSize(text) : `${ratio} · ${showSize(text)}`;
 }
 

@@ -3,9 +3,10 @@ import { computed, signal } from "@preact/signals";
 import { messageOf } from "../../api/client.ts";
 import { uploadFile } from "../../api/files.ts";
 import { readLocalImage, removeLocalImage, storeLocalImage } from "../../components/local_images.ts";
-import { read, write } from "../../preferences.ts";
+import { parseObject } from "../../json.ts";
+import { read, remove, write } from "../../preferences.ts";
+import { randomId } from "../../random.ts";
 import { user } from "../../session.ts";
-import { randomId } from "./ids.ts";
 
 /** An image that is attached to the next message. */
 export interface Source {
@@ -38,7 +39,7 @@ export function openDraft(chatId: string | undefined): void {
   const name = chatId ?? NEW_CHAT;
   if (name === draftName) return;
   draftName = name;
-  const stored = parseDraft(read(nameOf(name)));
+  const stored: StoredDraft = parseObject(read(nameOf(name)) ?? "") ?? {};
   text.value = typeof stored.text === "string" ? stored.text : "";
   sources.value.forEach(revokePreview);
   sources.value = [];
@@ -75,15 +76,6 @@ export function moveDraft(chatId: string): void {
   clearStored(before);
 }
 
-function parseDraft(json: string | null): StoredDraft {
-  try {
-    const value: unknown = JSON.parse(json ?? "{}");
-    return typeof value === "object" && value !== null ? (value as StoredDraft) : {};
-  } catch {
-    return {};
-  }
-}
-
 function store(): void {
   const stored = sources.value.map(({ key, id, name, mask }) => ({ key, id, name, mask }));
   if (text.value === "" && stored.length === 0) clearStored(draftName);
@@ -91,11 +83,7 @@ function store(): void {
 }
 
 function clearStored(name: string): void {
-  try {
-    localStorage.removeItem(`pinhole.${nameOf(name)}`);
-  } catch {
-    // Without storage there is no draft.
-  }
+  remove(nameOf(name));
 }
 
 export function setText(value: string): void {
@@ -172,7 +160,7 @@ export function clearMask(key: string): void {
 }
 
 /** A draft that is sent. */
-export interface TakenDraft {
+interface TakenDraft {
   chat: string;
   text: string;
   sources: Source[];

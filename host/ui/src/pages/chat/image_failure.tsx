@@ -1,12 +1,13 @@
 import { Menu } from "../../components/menu.tsx";
 import { IconChevronDown } from "../../icons.ts";
+import { showSize, smallerSize } from "../../sizes.ts";
 import { t } from "../../text/index.ts";
+import { titleOf } from "../../usable_engine.ts";
 import { engine } from "./choices.ts";
 import { setText } from "./draft.ts";
 import { focusComposer } from "./composer_focus.ts";
 import { conversation, isActive, jobOf } from "./conversation.ts";
 import { engines } from "./engines.ts";
-import { showSize, smallerSize } from "./sizes.ts";
 import type { ImageOptions } from "./image_options.ts";
 import { textOf, type Message } from "./message.ts";
 import { retry } from "./turn.ts";
@@ -67,7 +68,7 @@ export function ImageFailure({ message, reason, options }: ImageFailureProps) {
           >
             {others.map((it) => (
               <button key={it.name} type="button" disabled={isBusy} onClick={() => void retry(message, { engine: it.name, model: "" })}>
-                {it.name === it.engine ? it.title : `${it.title} · ${it.name}`}
+                {titleOf(it)}
               </button>
             ))}
           </Menu>

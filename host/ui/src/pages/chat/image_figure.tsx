@@ -2,6 +2,8 @@ import { useState } from "preact/hooks";
 import { thumbnailUrl } from "../../api/url.ts";
 import { Menu } from "../../components/menu.tsx";
 import { IconBrush, IconDownload, IconLink, IconLog, IconMore, IconReuse, IconVary, IconDice } from "../../icons.ts";
+import { randomSeed } from "../../random.ts";
+import type { Size } from "../../sizes.ts";
 import { t } from "../../text/index.ts";
 import { isActive } from "./conversation.ts";
 import { engines } from "./engines.ts";
@@ -10,7 +12,6 @@ import { editImage, extensionOf, reuse } from "./image_actions.ts";
 import { records } from "./image_records.ts";
 import type { Message } from "./message.ts";
 import { ShareDialog } from "./dialogs.ts";
-import type { Size } from "./sizes.ts";
 import { retry } from "./turn.ts";
 
 interface ImageFigureProps {
@@ -84,13 +85,6 @@ export function ImageFigure({ image, prompt, message, fallbackSize, onOpen }: Im
       {isSharing && <ShareDialog id={image.id} onClose={() => setSharing(false)} />}
     </figure>
   );
-}
-
-/** Largest seed that all engines take. */
-const MAX_SEED = 2 ** 31;
-
-function randomSeed(): number {
-  return Math.floor(Math.random() * MAX_SEED);
 }
 
 /** A file name from a prompt. */

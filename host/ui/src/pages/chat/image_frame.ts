@@ -1,4 +1,4 @@
-import type { Size } from "./sizes.ts";
+import type { Size } from "../../sizes.ts";
 
 /** The style of an image's frame: it has its place before the image is loaded. */
 export function frameOf({ width, height }: Size): Record<string, string> {

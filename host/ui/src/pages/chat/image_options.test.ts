@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Abilities, UsableEngine } from "../../api/types.ts";
-import { abilitiesOf, countDetails, engineFor, parseOptions, usableOptions } from "./image_options.ts";
+import { countDetails, engineFor, parseOptions, usableOptions } from "./image_options.ts";
 
 const none: Abilities = { edit: false, mask: false, negative_prompt: false, seed: false, steps: false, strength: false, progress: false, max_count: 1, max_sources: 0 };
 const all: Abilities = { edit: true, mask: true, negative_prompt: true, seed: true, steps: true, strength: true, progress: true, max_count: 4, max_sources: 2 };
@@ -27,13 +27,6 @@ test("engineFor finds the chosen engine, else that of the operation", () => {
   assert.equal(engineFor(engines, undefined, true)?.name, "e");
   assert.equal(engineFor(engines, "removed", false)?.name, "g");
   assert.equal(engineFor([], undefined, false), undefined);
-});
-
-test("abilities of a model override those of its engine", () => {
-  const { progress: _progress, ...abilities } = none;
-  const model = { id: "m", name: "m", abilities: { ...abilities, sizes: ["1x1"], aspect_ratios: [] } };
-  assert.deepEqual(abilitiesOf(engine("a", all), model), { ...none, progress: true });
-  assert.equal(abilitiesOf(undefined, undefined), undefined);
 });
 
 test("stored options are checked", () => {

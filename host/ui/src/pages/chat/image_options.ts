@@ -1,5 +1,6 @@
 // What a user chooses for an image, and the part of it that an engine can use. No DOM.
-import type { Abilities, ImageModel, UsableEngine } from "../../api/types.ts";
+import type { Abilities, UsableEngine } from "../../api/types.ts";
+import { parseObject } from "../../json.ts";
 
 export interface ImageOptions {
   engine?: string;
@@ -19,8 +20,6 @@ export interface ImageOptions {
   edit?: boolean;
 }
 
-export const NO_OPTIONS: ImageOptions = {};
-
 /** Counts that the composer offers, unless the engine allows fewer. */
 export const COUNTS = [1, 2, 3, 4, 6, 8];
 
@@ -30,14 +29,6 @@ export function engineFor(engines: readonly UsableEngine[], name: string | undef
   if (chosen) return chosen;
   const byDefault = engines.find((it) => (isEdit ? it.edits_by_default : it.generates_by_default));
   return byDefault ?? engines.find((it) => it.generates_by_default) ?? engines[0];
-}
-
-/** The abilities of the model, else those of its engine. */
-export function abilitiesOf(engine: UsableEngine | undefined, model: ImageModel | undefined): Abilities | undefined {
-  if (!engine) return undefined;
-  if (!model?.abilities) return engine.abilities;
-  const { sizes: _sizes, aspect_ratios: _ratios, ...abilities } = model.abilities;
-  return { ...engine.abilities, ...abilities };
 }
 
 /** The options without those that the engine cannot use, and without the choices that are the default. */
@@ -73,14 +64,7 @@ export function countDetails(options: ImageOptions): number {
 
 /** The options that a browser stored. Fields of the wrong type are dropped. */
 export function parseOptions(text: string | null): ImageOptions {
-  let value: unknown;
-  try {
-    value = JSON.parse(text ?? "{}");
-  } catch {
-    return NO_OPTIONS;
-  }
-  if (typeof value !== "object" || value === null) return NO_OPTIONS;
-  const stored = value as Record<string, unknown>;
+  const stored = parseObject(text ?? "") ?? {};
   const options: ImageOptions = {};
   for (const name of ["engine", "model", "size", "negative_prompt"] as const) {
     const it = stored[name];

@@ -1,11 +1,11 @@
 import { formatPercent } from "../../format.ts";
+import { parseSize, type Size } from "../../sizes.ts";
 import { t } from "../../text/index.ts";
 import { engine } from "./choices.ts";
 import { jobOf, progressOf } from "./conversation.ts";
 import type { ImageOptions } from "./image_options.ts";
 import { frameOf } from "./image_frame.ts";
 import { secondsLeft, type LiveProgress } from "./progress.ts";
-import { parseSize } from "./sizes.ts";
 
 /** Images that are shown at once while they are made. */
 const MAX_PLACES = 8;
@@ -26,7 +26,7 @@ export function MakingImages({ messageId, options }: { messageId: string; option
   );
 }
 
-function MakingImage({ progress, size }: { progress: LiveProgress | undefined; size: { width: number; height: number } }) {
+function MakingImage({ progress, size }: { progress: LiveProgress | undefined; size: Size }) {
   const preview = progress?.preview?.startsWith("data:image/") ? progress.preview : undefined;
   const fraction = progress?.fraction;
   return (

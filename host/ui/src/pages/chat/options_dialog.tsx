@@ -5,14 +5,15 @@ import { Field } from "../../components/field.tsx";
 import { ParametersForm } from "../../components/parameters_form.tsx";
 import { IconDice } from "../../icons.ts";
 import { formatNumber } from "../../format.ts";
+import { randomSeed } from "../../random.ts";
+import { parseSize, showSize } from "../../sizes.ts";
 import { t } from "../../text/index.ts";
+import { titleOf } from "../../usable_engine.ts";
 import { abilities, engine, imageModel, options, setOptions } from "./choices.ts";
 import { sources } from "./draft.ts";
 import { engines, imageModels } from "./engines.ts";
-import { parseSize, showSize } from "./sizes.ts";
 
 const RESET = { engine: undefined, model: undefined, size: undefined, n: undefined, seed: undefined, negative_prompt: undefined, steps: undefined, strength: undefined, parameters: undefined, edit: undefined };
-const MAX_SEED = 2 ** 31;
 
 export function OptionsDialog({ onClose }: { onClose: () => void }) {
   const foot = (
@@ -58,7 +59,7 @@ export function OptionsDialog({ onClose }: { onClose: () => void }) {
       )}
       {chosen && (chosen.parameters.length > 0 || chosen.other_parameters) && (
         <details class="parameter-details">
-          <summary>{t.chat.parameters(chosen.title)}</summary>
+          <summary>{t.chat.parameters(titleOf(chosen))}</summary>
           <ParametersForm
             key={chosen.name}
             parameters={chosen.parameters}
@@ -84,10 +85,10 @@ function EngineField() {
   return (
     <Field label={t.chat.engine} error={reason}>
       <select value={chosen ?? ""} onChange={(event) => setOptions({ engine: event.currentTarget.value, model: undefined })}>
-        <option value="">{engine.value && chosen === undefined ? t.chat.autoIs(engine.value.title) : t.chat.auto}</option>
+        <option value="">{engine.value && chosen === undefined ? t.chat.autoIs(titleOf(engine.value)) : t.chat.auto}</option>
         {list.map((it) => (
           <option key={it.name} value={it.name} disabled={!it.is_ready}>
-            {it.is_ready ? it.title : t.chat.notReady(it.title)}
+            {it.is_ready ? titleOf(it) : t.chat.notReady(titleOf(it))}
           </option>
         ))}
       </select>
@@ -150,7 +151,7 @@ function SeedField() {
           <input inputMode="numeric" placeholder={t.chat.randomSeed} value={seed ?? ""} onInput={(event) => setOptions({ seed: numberOf(event.currentTarget.value, 0) })} />
         </Field>
       </div>
-      <button type="button" class="icon" aria-label={t.chat.rollSeed} title={t.chat.rollSeed} onClick={() => setOptions({ seed: Math.floor(Math.random() * MAX_SEED) })}>
+      <button type="button" class="icon" aria-label={t.chat.rollSeed} title={t.chat.rollSeed} onClick={() => setOptions({ seed: randomSeed() })}>
         <IconDice aria-hidden="true" />
       </button>
     </div>

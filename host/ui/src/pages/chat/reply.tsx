@@ -43,8 +43,8 @@ export function Reply({ message, parent }: ReplyProps) {
         </p>
       )}
       {state.text !== "" && <ReplyText text={state.text} isWriting={state.isRunning} />}
-      {state.textFailure !== undefined && <Trouble message={message} title={state.text === "" ? t.chat.noText : t.chat.textFailed} reason={state.textFailure} />}
-      {state.isInterrupted && <Trouble message={message} title={t.chat.interrupted} reason={t.chat.interruptedHint} />}
+      {state.textFailure !== undefined && <ReplyTrouble message={message} title={state.text === "" ? t.chat.noText : t.chat.textFailed} reason={state.textFailure} />}
+      {state.isInterrupted && <ReplyTrouble message={message} title={t.chat.interrupted} reason={t.chat.interruptedHint} />}
       <ReplyTools message={message} isRunning={state.isRunning} isMakingImage={state.isMakingImage} text={state.text} />
     </article>
   );
@@ -85,7 +85,7 @@ function ReplyTools({ message, isRunning, isMakingImage, text }: ReplyToolsProps
   );
 }
 
-function Trouble({ message, title, reason }: { message: Message; title: string; reason: string }) {
+function ReplyTrouble({ message, title, reason }: { message: Message; title: string; reason: string }) {
   return (
     <div class="trouble" role="alert">
       <strong>{title}</strong>

@@ -1,7 +1,9 @@
 import { useEffect, useState } from "preact/hooks";
 import { formatCost, formatDuration } from "../../format.ts";
 import type { Cost } from "../../api/types.ts";
+import { formatSize, parseSize, showSize } from "../../sizes.ts";
 import { t } from "../../text/index.ts";
+import { titleOf } from "../../usable_engine.ts";
 import { jobOf } from "./conversation.ts";
 import { engines } from "./engines.ts";
 import { ImageDialog } from "./dialogs.ts";
@@ -9,7 +11,6 @@ import { ImageFigure } from "./image_figure.tsx";
 import { records, requestRecords } from "./image_records.ts";
 import { textOf, type Message } from "./message.ts";
 import type { ReplyState } from "./reply_state.ts";
-import { parseSize, showSize } from "./sizes.ts";
 
 interface ReplyImagesProps {
   message: Message;
@@ -73,9 +74,10 @@ function factsOf(message: Message, state: ReplyState): string[] {
   const first = known[0];
   const engineName = first?.engine ?? job?.engine ?? undefined;
   const binding = first?.binding ?? job?.binding;
-  const title = engines.value?.find((it) => it.name === binding)?.title ?? binding ?? engineName;
+  const engine = engines.value?.find((it) => it.name === binding);
+  const title = engine ? titleOf(engine) : (binding ?? engineName);
   const model = first?.model;
-  const size = first?.width && first.height ? `${first.width}x${first.height}` : undefined;
+  const size = first?.width && first.height ? formatSize({ width: first.width, height: first.height }) : undefined;
   const seeds = [...new Set(known.flatMap((it) => it.seed ?? []))];
   const duration = first?.duration_ms ?? job?.duration_ms ?? undefined;
   const cost: Cost | undefined = first?.cost ?? job?.cost;

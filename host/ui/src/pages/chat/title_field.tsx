@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "preact/hooks";
 import { messageOf } from "../../api/client.ts";
+import { Form } from "../../components/form.tsx";
 import { useAction } from "../../components/resource.ts";
 import { t } from "../../text/index.ts";
 import { renameChat } from "./chat_list.ts";
@@ -31,13 +32,7 @@ export function TitleField({ id, title, onDone }: TitleFieldProps) {
     });
   };
   return (
-    <form
-      class="title-form"
-      onSubmit={(event) => {
-        event.preventDefault();
-        save();
-      }}
-    >
+    <Form class="title-form" onSubmit={save}>
       <input
         ref={field}
         aria-label={t.chat.title}
@@ -59,6 +54,6 @@ export function TitleField({ id, title, onDone }: TitleFieldProps) {
           {messageOf(error)}
         </small>
       )}
-    </form>
+    </Form>
   );
 }

@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { thumbnailUrl } from "../../api/url.ts";
+import { Form } from "../../components/form.tsx";
 import { useAction } from "../../components/resource.ts";
 import { IconEdit } from "../../icons.ts";
 import { t } from "../../text/index.ts";
@@ -75,12 +76,9 @@ function MessageForm({ message, initial, onClose }: MessageFormProps) {
     onClose();
   });
   return (
-    <form
+    <Form
       class="message-form"
-      onSubmit={(event) => {
-        event.preventDefault();
-        void run();
-      }}
+      onSubmit={run}
       onKeyDown={(event) => {
         if (event.key === "Escape") onClose();
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void run();
@@ -96,6 +94,6 @@ function MessageForm({ message, initial, onClose }: MessageFormProps) {
           {t.chat.send}
         </button>
       </div>
-    </form>
+    </Form>
   );
 }

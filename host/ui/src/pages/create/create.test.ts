@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Abilities, Job, UsableEngine } from "../../api/types.ts";
 import { groupJobs, withJob } from "./batches.ts";
+import { columnsFor } from "./columns.ts";
 import { EMPTY_FORM, engineOf, parseForm, repeat, reuse, targetsOf, toRequest, type CreateForm } from "./form_state.ts";
-import { columnsFor, isUsableSize, parseSize, sizeChoices, sizeOf, smallerSize } from "./sizes.ts";
 
 const ALL: Abilities = { edit: true, mask: true, negative_prompt: true, seed: true, steps: true, strength: true, progress: true, max_count: 4, max_sources: 2 };
 const NONE: Abilities = { edit: false, mask: false, negative_prompt: false, seed: false, steps: false, strength: false, progress: false, max_count: 1, max_sources: 0 };
@@ -83,32 +83,6 @@ test("a job is repeated with its images, unless the server has not stored one", 
   assert.deepEqual(repeat({ prompt: "a fox", sources: [], mask: null, seed: 7 }), { prompt: "a fox", seed: 7 });
   assert.deepEqual(repeat({ prompt: "a fox", sources: ["f1"], mask: "f2" }), { prompt: "a fox", sources: ["f1"], mask: "f2" });
   assert.equal(repeat({ prompt: "a fox", sources: ["f1", null], mask: null }), undefined);
-});
-
-test("sizes", () => {
-  assert.deepEqual(parseSize("1024x768"), { width: 1024, height: 768 });
-  assert.equal(parseSize("auto"), undefined);
-  assert.equal(isUsableSize({ width: 63, height: 512 }), false);
-  assert.deepEqual(sizeOf("3:2", 1024 * 1024), { width: 1248, height: 832 });
-  assert.deepEqual(sizeOf("16:9", 1024 * 1024), { width: 1280, height: 720 });
-  assert.deepEqual(sizeOf("1:1", 512 * 512), { width: 512, height: 512 });
-  assert.deepEqual(sizeOf("1.91:1", 1024 * 1024), { width: 1408, height: 736 });
-  assert.equal(sizeOf("wide", 1024 * 1024), undefined);
-  assert.equal(smallerSize("1024x1024"), "768x768");
-  assert.equal(smallerSize("256x256"), undefined);
-});
-
-test("sizes of a model come first, then its ratios, then usual ones of the engine's area", () => {
-  const abilities = { ...ALL, sizes: ["1024x1024", "1536x1024", "1000x999"], aspect_ratios: ["16:9"] };
-  assert.deepEqual(
-    sizeChoices(comfy, { id: "m", name: "M", abilities }).map((it) => it.label),
-    ["1:1", "3:2", "1:1"],
-  );
-  assert.deepEqual(
-    sizeChoices(comfy, { id: "m", name: "M", abilities: { ...abilities, sizes: [] } }).map((it) => it.label),
-    ["16:9"],
-  );
-  assert.equal(sizeChoices({ ...comfy, default_size: "512x512" }, undefined)[0]?.size, "512x512");
 });
 
 test("columns make images as large as possible", () => {

@@ -4,6 +4,7 @@ import { Menu } from "../../components/menu.tsx";
 import type { Resource } from "../../components/resource.ts";
 import { IconCheck, IconChevronDown } from "../../icons.ts";
 import { t } from "../../text/index.ts";
+import { titleOf } from "../../usable_engine.ts";
 
 interface EngineFieldProps {
   engines: readonly UsableEngine[];
@@ -48,11 +49,6 @@ export function EngineField({ engines, value, automatic, onChange }: EngineField
   );
 }
 
-/** The title, with the name if an engine has several configurations. */
-export function titleOf({ title, name, engine }: UsableEngine): string {
-  return name === engine ? title : `${title} · ${name}`;
-}
-
 interface EngineChoiceProps {
   title: string;
   hint?: string | undefined;
@@ -61,7 +57,7 @@ interface EngineChoiceProps {
   onClick: () => void;
 }
 
-export function EngineChoice({ title, hint, isChosen, isDisabled = false, onClick }: EngineChoiceProps) {
+function EngineChoice({ title, hint, isChosen, isDisabled = false, onClick }: EngineChoiceProps) {
   return (
     <button type="button" class="engine-choice" aria-pressed={isChosen} disabled={isDisabled} onClick={onClick}>
       <span>

@@ -1,10 +1,10 @@
 import type { Job, UsableEngine } from "../../api/types.ts";
 import { Menu } from "../../components/menu.tsx";
 import { IconReload } from "../../icons.ts";
+import { showSize, smallerSize } from "../../sizes.ts";
 import { t } from "../../text/index.ts";
+import { titleOf } from "../../usable_engine.ts";
 import { recipeOf, type Actions } from "./actions.ts";
-import { titleOf } from "./engine_fields.tsx";
-import { smallerSize } from "./sizes.ts";
 
 interface FailedJobProps {
   job: Job;
@@ -17,7 +17,7 @@ export function FailedJob({ job, engines, actions }: FailedJobProps) {
   const isStopped = job.state === "cancelled";
   const title = isStopped ? t.create.stopped : job.state === "interrupted" ? t.create.interrupted : t.create.failed;
   const engine = engines.find((it) => it.name === job.binding);
-  const smaller = isStopped ? undefined : smallerSize(job.request?.size ?? engine?.default_size ?? undefined);
+  const smaller = isStopped ? undefined : smallerSize(job.request?.size ?? engine?.default_size);
   const isEdit = job.operation === "edit";
   const others = engines.filter((it) => it.name !== job.binding && it.is_ready && (!isEdit || it.abilities.edit));
   return (
@@ -41,7 +41,7 @@ export function FailedJob({ job, engines, actions }: FailedJobProps) {
           </button>
           {smaller && mentionsSize(job) && (
             <button type="button" onClick={() => void actions.retry(job, { size: smaller })}>
-              {t.create.trySize(smaller.replace("x", " × "))}
+              {t.create.trySize(showSize(smaller))}
             </button>
           )}
           {others.length > 0 && !isStopped && <OtherEngineMenu job={job} engines={others} actions={actions} />}

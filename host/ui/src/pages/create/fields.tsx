@@ -3,6 +3,7 @@ import { ParametersForm } from "../../components/parameters_form.tsx";
 import { Failure, Notice } from "../../components/notice.tsx";
 import { hasAdminPages } from "../../session.ts";
 import { t } from "../../text/index.ts";
+import { titleOf } from "../../usable_engine.ts";
 import { AlsoOnField, EngineField, ModelField } from "./engine_fields.tsx";
 import { engineOf } from "./form_state.ts";
 import { CountField, SeedField, StepsField, StrengthField } from "./number_fields.tsx";
@@ -40,7 +41,7 @@ function Sources({ page }: { page: CreatePageState }) {
   const count = form.sources.length;
   let problem: string | undefined;
   if (count > 0 && !engine) problem = form.engine === "" ? t.create.noEditEngine : t.create.noEngine;
-  else if (count > 0 && engine && !abilities?.edit) problem = t.create.cannotEdit(engine.title);
+  else if (count > 0 && engine && !abilities?.edit) problem = t.create.cannotEdit(titleOf(engine));
   const editor = engines.find((it) => it.is_ready && it.abilities.edit);
   const max = abilities?.max_sources ?? 0;
   return (
@@ -55,7 +56,7 @@ function Sources({ page }: { page: CreatePageState }) {
       />
       {problem && editor && (
         <button type="button" class="small" onClick={() => page.set({ engine: editor.name, model: "" })}>
-          {t.create.useEngine(editor.title)}
+          {t.create.useEngine(titleOf(editor))}
         </button>
       )}
       {!problem && max > 0 && count > max && <small class="muted">{t.create.maxSources(max)}</small>}

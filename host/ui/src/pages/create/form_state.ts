@@ -1,5 +1,7 @@
 // What is entered on the page: its defaults, its stored form, and the request that it becomes. No DOM.
-import type { Abilities, ImageModel, JobRequest, NewJob, UsableEngine } from "../../api/types.ts";
+import type { ImageModel, JobRequest, NewJob, UsableEngine } from "../../api/types.ts";
+import { parseObject } from "../../json.ts";
+import { abilitiesOf } from "../../usable_engine.ts";
 
 export interface FormSource {
   /** Names the image and its mask in this browser's storage. */
@@ -52,16 +54,10 @@ export const EMPTY_FORM: CreateForm = {
 
 /** The form that was stored; values of a wrong type are dropped. */
 export function parseForm(text: string | null): CreateForm {
-  let stored: unknown;
-  try {
-    stored = JSON.parse(text ?? "null");
-  } catch {
-    stored = null;
-  }
-  if (typeof stored !== "object" || stored === null) return EMPTY_FORM;
+  const stored = parseObject(text ?? "") ?? {};
   const form: Record<string, unknown> = { ...EMPTY_FORM };
   for (const [name, initial] of Object.entries(EMPTY_FORM)) {
-    const value: unknown = (stored as Record<string, unknown>)[name];
+    const value = stored[name];
     const isSameType = Array.isArray(initial) ? Array.isArray(value) : typeof value === typeof initial && value !== null;
     const isStrength = name === "strength" && typeof value === "number";
     if (isSameType || isStrength) form[name] = value;
@@ -73,11 +69,6 @@ export function parseForm(text: string | null): CreateForm {
 export function engineOf(form: CreateForm, engines: readonly UsableEngine[]): UsableEngine | undefined {
   if (form.engine !== "") return engines.find((it) => it.name === form.engine);
   return form.sources.length > 0 ? engines.find((it) => it.edits_by_default) : engines.find((it) => it.generates_by_default);
-}
-
-/** What the engine can do with the model, which may be less than with others. */
-export function abilitiesOf(engine: UsableEngine | undefined, model: ImageModel | undefined): Abilities | undefined {
-  return engine && { ...engine.abilities, ...model?.abilities, progress: engine.abilities.progress };
 }
 
 /** The engines on which a job of the form is created: the chosen one first. */

@@ -1,14 +1,16 @@
 import type { Job, UsableEngine } from "../../api/types.ts";
 import { formatCost, formatDuration } from "../../format.ts";
 import { activeJobs, isActive } from "../../jobs.ts";
+import { parseSize, showSize } from "../../sizes.ts";
 import { t } from "../../text/index.ts";
+import { titleOf } from "../../usable_engine.ts";
 import type { Actions } from "./actions.ts";
 import { FailedJob } from "./failed_job.tsx";
 import { ImageFrame, MakingFrame } from "./frames.tsx";
-import { columnsFor, parseSize } from "./sizes.ts";
+import { columnsFor } from "./columns.ts";
 import type { ImageStates } from "./use_images.ts";
 
-export interface JobViewProps {
+interface JobViewProps {
   job: Job;
   engines: readonly UsableEngine[];
   images: ImageStates;
@@ -63,9 +65,10 @@ export function Facts({ job, engines }: { job: Job; engines?: readonly UsableEng
   const { request, files, cost } = job;
   const seed = files.length === 1 ? (files[0]?.seed ?? request?.seed) : request?.seed;
   const [file] = files;
-  const size = file?.width && file.height ? `${file.width} × ${file.height}` : request?.size?.replace("x", " × ");
+  const size = file?.width && file.height ? `${file.width} × ${file.height}` : request?.size && showSize(request.size);
+  const engine = engines?.find((it) => it.name === job.binding);
   const facts = [
-    engines && (engines.find((it) => it.name === job.binding)?.title ?? job.binding),
+    engines && (engine ? titleOf(engine) : job.binding),
     request?.model,
     size,
     seed === undefined ? undefined : `${t.create.seed} ${seed}`,

@@ -1,8 +1,8 @@
 import { useId } from "preact/hooks";
 import { formatPercent } from "../../format.ts";
 import { IconDice, IconLock, IconLockOpen, IconMinus, IconPlus } from "../../icons.ts";
+import { randomSeed } from "../../random.ts";
 import { t } from "../../text/index.ts";
-import { randomSeed } from "./submit.ts";
 
 interface CountFieldProps {
   value: number;

@@ -2,12 +2,14 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { messageOf } from "../../api/client.ts";
 import { Dialog } from "../../components/dialog.tsx";
+import { Form } from "../../components/form.tsx";
 import { useImageDrop } from "../../components/image_drop.ts";
 import { useMediaQuery } from "../../components/media_query.ts";
-import { Failure, Notice } from "../../components/notice.tsx";
+import { Failure, Notice, Trouble } from "../../components/notice.tsx";
 import { Page } from "../../components/page.tsx";
 import { IconCreate, IconSliders } from "../../icons.ts";
 import { t } from "../../text/index.ts";
+import { titleOf } from "../../usable_engine.ts";
 import { targetsOf } from "./form_state.ts";
 import { EmptyStage } from "./empty_stage.tsx";
 import { Fields, NoEngines } from "./fields.tsx";
@@ -65,24 +67,17 @@ function useSendKey(send: () => void): void {
 function CreateForm({ page }: { page: CreatePageState }) {
   const send = useSend(page);
   return (
-    <form
-      class="create-form"
-      noValidate
-      onSubmit={(event) => {
-        event.preventDefault();
-        send();
-      }}
-    >
+    <Form class="create-form" noValidate onSubmit={send}>
       <div class="create-fields">
         <PromptField label={t.create.prompt} placeholder={t.create.promptHint} value={page.form.prompt} error={page.promptError} fieldRef={page.prompt} onInput={page.input} rows={4} />
         <Replaced page={page} />
         <Fields page={page} />
       </div>
       <div class="create-submit">
-        <SendError page={page} />
+        <Trouble error={page.send.error} class="trouble send-error" />
         <CreateButton page={page} />
       </div>
-    </form>
+    </Form>
   );
 }
 
@@ -96,15 +91,6 @@ function CreateButton({ page }: { page: CreatePageState }) {
         Ctrl ⏎
       </kbd>
     </button>
-  );
-}
-
-function SendError({ page }: { page: CreatePageState }) {
-  if (page.send.error === undefined) return null;
-  return (
-    <p class="trouble send-error" role="alert" dir="auto">
-      {messageOf(page.send.error)}
-    </p>
   );
 }
 
@@ -127,24 +113,23 @@ function Composer({ page }: { page: CreatePageState }) {
   const [isOpen, setIsOpen] = useState(false);
   const [source] = page.form.sources;
   return (
-    <form
+    <Form
       class="create-composer"
       noValidate
-      onSubmit={(event) => {
-        event.preventDefault();
+      onSubmit={() => {
         setIsOpen(false);
         send();
       }}
     >
       {page.engineList.value && !page.engines.some((it) => it.is_ready) && <NoEngines />}
       <Replaced page={page} />
-      <SendError page={page} />
+      <Trouble error={page.send.error} class="trouble send-error" />
       <div class="create-box">
         <PromptField isBare label={t.create.prompt} placeholder={t.create.promptHint} rows={1} value={page.form.prompt} error={page.promptError} fieldRef={page.prompt} onInput={page.input} />
         <div class="create-row">
           <button type="button" class="quiet" aria-haspopup="dialog" onClick={() => setIsOpen(true)}>
             <IconSliders aria-hidden="true" />
-            <span class="truncate">{[page.engine?.title ?? t.create.settings, source && t.create.sourceCount(page.form.sources.length)].filter(Boolean).join(" · ")}</span>
+            <span class="truncate">{[page.engine ? titleOf(page.engine) : t.create.settings, source && t.create.sourceCount(page.form.sources.length)].filter(Boolean).join(" · ")}</span>
           </button>
           <CreateButton page={page} />
         </div>
@@ -154,7 +139,7 @@ function Composer({ page }: { page: CreatePageState }) {
           <Fields page={page} />
         </Dialog>
       )}
-    </form>
+    </Form>
   );
 }
 

@@ -2,8 +2,7 @@
 import { useId, useState } from "preact/hooks";
 import { messageOf, post, remove } from "../../api/client.ts";
 import type { Job } from "../../api/types.ts";
-import { Dialog } from "../../components/dialog.tsx";
-import { Failure } from "../../components/notice.tsx";
+import { Confirm } from "../../components/confirm.tsx";
 import { useAction } from "../../components/resource.ts";
 import { IconQueue, IconStop } from "../../icons.ts";
 import { activeJobs, noteJob } from "../../jobs.ts";
@@ -42,7 +41,11 @@ export function Queue() {
           </button>
         )}
       </div>
-      {isAsking && <StopAllDialog count={jobs.length} onClose={() => setIsAsking(false)} />}
+      {isAsking && (
+        <Confirm title={t.create.stopAllTitle(jobs.length)} label={t.create.stopAll} isDanger onConfirm={stopAll} onClose={() => setIsAsking(false)}>
+          <p class="muted">{t.create.stopAllHint}</p>
+        </Confirm>
+      )}
     </>
   );
 }
@@ -68,28 +71,9 @@ function QueueItem({ job }: { job: Job }) {
   );
 }
 
-function StopAllDialog({ count, onClose }: { count: number; onClose: () => void }) {
-  const stop = useAction(async () => {
-    const jobs = [...activeJobs.peek().values()];
-    await post("/api/v1/jobs/stop", { body: {} });
-    // Events say so too; without them the list would stay.
-    for (const job of jobs) noteJob({ ...job, state: "cancelled", progress: null });
-    onClose();
-  });
-  const foot = (
-    <>
-      <button type="button" onClick={onClose}>
-        {t.shell.cancel}
-      </button>
-      <button type="button" class="primary danger" disabled={stop.isRunning} onClick={() => void stop.run()}>
-        {t.create.stopAll}
-      </button>
-    </>
-  );
-  return (
-    <Dialog title={t.create.stopAllTitle(count)} onClose={onClose} foot={foot}>
-      <p class="muted">{t.create.stopAllHint}</p>
-      {stop.error !== undefined && <Failure error={stop.error} />}
-    </Dialog>
-  );
+async function stopAll(): Promise<void> {
+  const jobs = [...activeJobs.peek().values()];
+  await post("/api/v1/jobs/stop", { body: {} });
+  // Events say so too; without them the list would stay.
+  for (const job of jobs) noteJob({ ...job, state: "cancelled", progress: null });
 }

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import type { ImageModel, UsableEngine } from "../../api/types.ts";
+import { formatSize, isUsableSize, parseSize, showSize, sizeChoices, type SizeChoice } from "../../sizes.ts";
 import { t } from "../../text/index.ts";
-import { isUsableSize, parseSize, sizeChoices, sizeText, type SizeChoice } from "./sizes.ts";
 
 interface SizeFieldProps {
   value: string;
@@ -17,6 +17,8 @@ export function SizeField({ value, onChange, engine, model, isEdit }: SizeFieldP
   const chosen = choices.find((it) => it.size === value);
   const [isOpen, setIsOpen] = useState(false);
   const isCustom = isOpen || (value !== "" && !chosen);
+  // An edit has the size of its source.
+  const ownSize = chosen?.size ?? (isEdit ? undefined : engine?.default_size);
   return (
     <fieldset class="field">
       <legend class="field-label">{t.create.size}</legend>
@@ -39,7 +41,7 @@ export function SizeField({ value, onChange, engine, model, isEdit }: SizeFieldP
             type="button"
             class="shape"
             aria-pressed={!isCustom && choice.size === value}
-            title={choice.size.replace("x", " × ")}
+            title={showSize(choice.size)}
             onClick={() => {
               setIsOpen(false);
               onChange(choice.size);
@@ -57,7 +59,7 @@ export function SizeField({ value, onChange, engine, model, isEdit }: SizeFieldP
       {isCustom ? (
         <CustomSize value={value || choices[0]?.size || "1024x1024"} onChange={onChange} />
       ) : (
-        <small>{chosen ? chosen.size.replace("x", " × ") : ((!isEdit && engine?.default_size?.replace("x", " × ")) || t.create.sizeByEngine)}</small>
+        <small>{ownSize ? showSize(ownSize) : t.create.sizeByEngine}</small>
       )}
     </fieldset>
   );
@@ -87,7 +89,7 @@ function CustomSize({ value, onChange }: { value: string; onChange: (size: strin
     const next = { ...text, [side]: entered };
     setText(next);
     const entire = { width: Number(next.width), height: Number(next.height) };
-    if (isUsableSize(entire)) onChange(sizeText(entire));
+    if (isUsableSize(entire)) onChange(formatSize(entire));
   };
   return (
     <>

@@ -6,9 +6,9 @@ import { Notice } from "../../components/notice.tsx";
 import { IconColumns } from "../../icons.ts";
 import { activeJobs, isActive } from "../../jobs.ts";
 import { t } from "../../text/index.ts";
+import { titleOf } from "../../usable_engine.ts";
 import type { Actions } from "./actions.ts";
 import type { Batch } from "./batches.ts";
-import { titleOf } from "./engine_fields.tsx";
 import { Facts, JobView } from "./job_view.tsx";
 import type { ImageStates } from "./use_images.ts";
 

@@ -3,7 +3,9 @@ import { ApiError, post } from "../../api/client.ts";
 import { uploadFile } from "../../api/files.ts";
 import type { ImageModel, Job, NewJob, UsableEngine } from "../../api/types.ts";
 import { maskName, readLocalImage, removeLocalImage } from "../../components/local_images.ts";
+import { randomId } from "../../random.ts";
 import { t } from "../../text/index.ts";
+import { titleOf } from "../../usable_engine.ts";
 import { toRequest, type CreateForm, type FormSource } from "./form_state.ts";
 
 /** The key of a request that got no response, so that sending it again does not create a second job. */
@@ -11,7 +13,7 @@ const unanswered = new Map<string, string>();
 
 export async function createJob(request: NewJob): Promise<Job> {
   const body = JSON.stringify(request);
-  const key = unanswered.get(body) ?? randomKey();
+  const key = unanswered.get(body) ?? randomId();
   unanswered.set(body, key);
   try {
     const job = await post("/api/v1/jobs", { body: request, headers: { "idempotency-key": key } });
@@ -24,7 +26,7 @@ export async function createJob(request: NewJob): Promise<Job> {
   }
 }
 
-export interface Submission {
+interface Submission {
   jobs: Job[];
   /** What some of the engines refused. */
   errors: Error[];
@@ -41,7 +43,7 @@ export async function submit(form: CreateForm, targets: readonly UsableEngine[],
       jobs.push(await createJob(toRequest(form, { engine, model, isFirst: index === 0 }, sources, mask)));
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      errors.push(new Error(targets.length > 1 ? `${engine.title}: ${message}` : message));
+      errors.push(new Error(targets.length > 1 ? `${titleOf(engine)}: ${message}` : message));
     }
   }
   return { jobs, errors };
@@ -69,12 +71,3 @@ async function uploadMask(source: FormSource): Promise<FormSource> {
   return mask ? { ...source, maskId: await uploadFile(mask, "mask.png") } : source;
 }
 
-/** A seed of 32 bits, as all upstreams take it. */
-export function randomSeed(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
-}
-
-/** `crypto.randomUUID` does not exist without TLS. */
-export function randomKey(): string {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}

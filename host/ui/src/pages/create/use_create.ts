@@ -6,13 +6,15 @@ import { maskName, removeLocalImage, storeLocalImage } from "../../components/lo
 import { useAction, useResource } from "../../components/resource.ts";
 import { noteJob } from "../../jobs.ts";
 import { read } from "../../preferences.ts";
+import { randomId, randomSeed } from "../../random.ts";
 import { location, setQuery } from "../../router.ts";
 import { t } from "../../text/index.ts";
+import { abilitiesOf } from "../../usable_engine.ts";
 import type { Actions, NamedImage } from "./actions.ts";
 import { groupJobs } from "./batches.ts";
-import { abilitiesOf, engineOf, repeat, reuse, targetsOf, type FormSource, type Recipe, type ReuseChoice } from "./form_state.ts";
+import { engineOf, repeat, reuse, targetsOf, type FormSource, type Recipe, type ReuseChoice } from "./form_state.ts";
 import { stopJob } from "./queue.tsx";
-import { createJob, randomKey, randomSeed, submit, uploadSources } from "./submit.ts";
+import { createJob, submit, uploadSources } from "./submit.ts";
 import { useForm } from "./use_form.ts";
 import { useImages } from "./use_images.ts";
 import { useRecentJobs } from "./use_recent_jobs.ts";
@@ -99,7 +101,7 @@ export function useCreate() {
     const added: FormSource[] = [];
     for (const file of files) {
       if (!file.type.startsWith("image/")) continue;
-      const key = `${LOCAL}${randomKey()}`;
+      const key = `${LOCAL}${randomId()}`;
       await storeLocalImage(key, file);
       added.push({ key, name: file.name });
     }

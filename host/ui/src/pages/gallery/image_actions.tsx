@@ -1,8 +1,9 @@
 import { useState } from "preact/hooks";
-import { messageOf, post } from "../../api/client.ts";
+import { post } from "../../api/client.ts";
 import type { GalleryImage, ImageLink } from "../../api/types.ts";
 import { CopyButton } from "../../components/copy.tsx";
 import { Menu } from "../../components/menu.tsx";
+import { Trouble } from "../../components/notice.tsx";
 import { useAction } from "../../components/resource.ts";
 import { formatTime } from "../../format.ts";
 import { IconBrush, IconDownload, IconMore, IconReuse, IconShare, IconStar, IconStarFilled, IconTrash } from "../../icons.ts";
@@ -52,7 +53,7 @@ export function ImageActions({ image, onStar, onDelete }: ImageActionsProps) {
           </CopyButton>
         )}
       </div>
-      {share.error !== undefined && <p class="trouble">{messageOf(share.error)}</p>}
+      <Trouble error={share.error} />
       {link && <SharedLink url={link.url} expiresAt={link.expires_at} />}
     </div>
   );

@@ -1,10 +1,12 @@
 import { useState } from "preact/hooks";
-import { get, messageOf, post, remove } from "../../api/client.ts";
+import { get, post, remove } from "../../api/client.ts";
 import type { KeyEntry } from "../../api/types.ts";
+import { Confirm } from "../../components/confirm.tsx";
 import { CopyButton } from "../../components/copy.tsx";
 import { Dialog } from "../../components/dialog.tsx";
 import { Field } from "../../components/field.tsx";
-import { Failure } from "../../components/notice.tsx";
+import { Form } from "../../components/form.tsx";
+import { Failure, Trouble } from "../../components/notice.tsx";
 import { useAction, useResource } from "../../components/resource.ts";
 import { formatAgo, formatDay } from "../../format.ts";
 import { IconPlus } from "../../icons.ts";
@@ -25,6 +27,11 @@ export function KeyList({ userId }: KeyListProps) {
   );
   const [isCreating, setCreating] = useState(false);
   const [revoked, setRevoked] = useState<KeyEntry | undefined>();
+  const revoke = async ({ id }: KeyEntry) => {
+    if (userId === undefined) await remove("/api/v1/auths/keys/{id}", { path: { id } });
+    else await remove("/api/v1/users/{id}/keys/{key_id}", { path: { id: userId, key_id: id } });
+    keys.reload();
+  };
   return (
     <section class="section" aria-labelledby="keys">
       <header>
@@ -50,14 +57,9 @@ export function KeyList({ userId }: KeyListProps) {
         />
       )}
       {revoked && (
-        <RevokeDialog
-          apiKey={revoked}
-          userId={userId}
-          onClose={() => {
-            setRevoked(undefined);
-            keys.reload();
-          }}
-        />
+        <Confirm title={t.people.revokeTitle(revoked.name)} label={t.people.revoke} isDanger onConfirm={() => revoke(revoked)} onClose={() => setRevoked(undefined)}>
+          <p>{t.people.revokeHint}</p>
+        </Confirm>
       )}
     </section>
   );
@@ -147,14 +149,7 @@ function NewKeyDialog({ onClose }: { onClose: () => void }) {
         </>
       }
     >
-      <form
-        id="new-key"
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void create.run();
-        }}
-      >
+      <Form id="new-key" onSubmit={create.run}>
         <Field label={t.people.keyName} hint={t.people.keyNameHint}>
           <input required maxLength={100} value={name} autofocus onInput={(event) => setName(event.currentTarget.value)} />
         </Field>
@@ -168,44 +163,8 @@ function NewKeyDialog({ onClose }: { onClose: () => void }) {
             ))}
           </select>
         </Field>
-        {create.error !== undefined && (
-          <p class="trouble" role="alert">
-            {messageOf(create.error)}
-          </p>
-        )}
-      </form>
-    </Dialog>
-  );
-}
-
-function RevokeDialog({ apiKey, userId, onClose }: { apiKey: KeyEntry; userId: string | undefined; onClose: () => void }) {
-  const revoke = useAction(async () => {
-    const { id } = apiKey;
-    if (userId === undefined) await remove("/api/v1/auths/keys/{id}", { path: { id } });
-    else await remove("/api/v1/users/{id}/keys/{key_id}", { path: { id: userId, key_id: id } });
-    onClose();
-  });
-  return (
-    <Dialog
-      title={t.people.revokeTitle(apiKey.name)}
-      onClose={onClose}
-      foot={
-        <>
-          <button type="button" class="quiet" onClick={onClose}>
-            {t.shell.cancel}
-          </button>
-          <button type="button" class="primary danger" disabled={revoke.isRunning} onClick={() => void revoke.run()}>
-            {t.people.revoke}
-          </button>
-        </>
-      }
-    >
-      <p>{t.people.revokeHint}</p>
-      {revoke.error !== undefined && (
-        <p class="trouble" role="alert">
-          {messageOf(revoke.error)}
-        </p>
-      )}
+        <Trouble error={create.error} />
+      </Form>
     </Dialog>
   );
 }

@@ -1,13 +1,13 @@
-import { useRef } from "preact/hooks";
-import { messageOf, post } from "../../api/client.ts";
+import { post } from "../../api/client.ts";
 import { Field } from "../../components/field.tsx";
+import { Form } from "../../components/form.tsx";
+import { Trouble } from "../../components/notice.tsx";
 import { useAction } from "../../components/resource.ts";
 import { signOut } from "../../session.ts";
 import { t } from "../../text/index.ts";
 
 /** Changes the password, which ends all sessions. */
 export function PasswordForm() {
-  const form = useRef<HTMLFormElement>(null);
   const change = useAction(async (fields: FormData) => {
     await post("/api/v1/auths/update/password", { body: { password: String(fields.get("password")), new_password: String(fields.get("new")) } });
     await signOut();
@@ -16,14 +16,7 @@ export function PasswordForm() {
     <section class="section" aria-labelledby="password">
       <h2 id="password">{t.people.changePassword}</h2>
       <p class="muted">{t.people.changePasswordHint}</p>
-      <form
-        ref={form}
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void change.run(new FormData(event.currentTarget));
-        }}
-      >
+      <Form onSubmit={change.run}>
         <div class="columns">
           <Field label={t.people.currentPassword}>
             <input name="password" type="password" autocomplete="current-password" required />
@@ -32,17 +25,13 @@ export function PasswordForm() {
             <input name="new" type="password" autocomplete="new-password" required minLength={8} />
           </Field>
         </div>
-        {change.error !== undefined && (
-          <p class="trouble" role="alert">
-            {messageOf(change.error)}
-          </p>
-        )}
+        <Trouble error={change.error} />
         <div>
           <button type="submit" disabled={change.isRunning}>
             {t.people.changePassword}
           </button>
         </div>
-      </form>
+      </Form>
     </section>
   );
 }

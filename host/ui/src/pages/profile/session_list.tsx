@@ -1,5 +1,5 @@
-import { get, messageOf, post, remove } from "../../api/client.ts";
-import { Failure } from "../../components/notice.tsx";
+import { get, post, remove } from "../../api/client.ts";
+import { Failure, Trouble } from "../../components/notice.tsx";
 import { useAction, useResource } from "../../components/resource.ts";
 import { formatAgo, formatDay } from "../../format.ts";
 import { t } from "../../text/index.ts";
@@ -38,11 +38,7 @@ export function SessionList({ userId }: SessionListProps) {
         )}
       </header>
       {sessions.error !== undefined && <Failure error={sessions.error} onRetry={sessions.reload} />}
-      {error !== undefined && (
-        <p class="trouble" role="alert">
-          {messageOf(error)}
-        </p>
-      )}
+      <Trouble error={error} />
       {!sessions.value && sessions.isLoading && <div class="skeleton" />}
       {sessions.value?.length === 0 && <p class="muted">{t.people.noSessions}</p>}
       <ul class="lines">

@@ -1,7 +1,9 @@
 import { useState } from "preact/hooks";
-import { messageOf, post } from "../../api/client.ts";
+import { post } from "../../api/client.ts";
 import type { BindingVerification } from "../../api/types.ts";
 import { Field } from "../../components/field.tsx";
+import { Form } from "../../components/form.tsx";
+import { Trouble } from "../../components/notice.tsx";
 import { useAction } from "../../components/resource.ts";
 import { IconCheck } from "../../icons.ts";
 import { t } from "../../text/index.ts";
@@ -67,13 +69,7 @@ export function EngineStep({ onDone }: { onDone: () => void }) {
   };
   const error = save.error ?? test.error;
   return (
-    <form
-      class="stack"
-      onSubmit={(event) => {
-        event.preventDefault();
-        void save.run();
-      }}
-    >
+    <Form onSubmit={save.run}>
       <fieldset class="choices">
         <legend class="visually-hidden">{t.welcome.steps.engine}</legend>
         {CHOICES.map((it) => (
@@ -97,11 +93,7 @@ export function EngineStep({ onDone }: { onDone: () => void }) {
       {choice?.url && <UrlField choice={choice.url} value={values[choice.url.variable]} onInput={set} />}
       {choice?.key && <KeyField variable={choice.key} onInput={set} />}
       {tested && <TestResult result={tested} />}
-      {error !== undefined && (
-        <p class="trouble" role="alert">
-          {messageOf(error)}
-        </p>
-      )}
+      <Trouble error={error} />
       <div class="row">
         <button type="submit" class="primary" disabled={save.isRunning}>
           {save.isRunning ? t.welcome.saving : t.welcome.continue}
@@ -112,7 +104,7 @@ export function EngineStep({ onDone }: { onDone: () => void }) {
           </button>
         )}
       </div>
-    </form>
+    </Form>
   );
 }
 

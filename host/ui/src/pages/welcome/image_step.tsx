@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { post } from "../../api/client.ts";
 import type { Job } from "../../api/types.ts";
+import { Form } from "../../components/form.tsx";
 import { Failure } from "../../components/notice.tsx";
 import { useAction } from "../../components/resource.ts";
 import { activeJobs, noteJob, onJob } from "../../jobs.ts";
@@ -20,13 +21,7 @@ export function ImageStep({ onDone }: { onDone: () => void }) {
   const isRunning = job?.state === "running" || job?.state === "waiting";
   const progress = job ? activeJobs.value.get(job.id)?.progress : undefined;
   return (
-    <form
-      class="stack"
-      onSubmit={(event) => {
-        event.preventDefault();
-        void start.run();
-      }}
-    >
+    <Form onSubmit={start.run}>
       <textarea aria-label={t.welcome.imageLead} rows={2} value={prompt} required dir="auto" onInput={(event) => setPrompt(event.currentTarget.value)} />
       {image && (
         <figure class="image">
@@ -57,6 +52,6 @@ export function ImageStep({ onDone }: { onDone: () => void }) {
           </button>
         )}
       </div>
-    </form>
+    </Form>
   );
 }

@@ -1,8 +1,9 @@
 // The first run: an account, an engine, a first image.
 import { useState } from "preact/hooks";
-import { messageOf, post } from "../../api/client.ts";
+import { post } from "../../api/client.ts";
+import { Form } from "../../components/form.tsx";
 import { useAction } from "../../components/resource.ts";
-import { Empty } from "../../components/notice.tsx";
+import { Empty, Trouble } from "../../components/notice.tsx";
 import { Welcome } from "./page.tsx";
 import { location, navigate } from "../../router.ts";
 import { config, loadSession, user } from "../../session.ts";
@@ -54,24 +55,14 @@ function AccountStep({ onDone }: { onDone: () => void }) {
   });
   if (code === "") return <Empty title={t.welcome.noCode}>{t.welcome.noCodeHint}</Empty>;
   return (
-    <form
-      class="stack"
-      onSubmit={(event) => {
-        event.preventDefault();
-        void run(new FormData(event.currentTarget));
-      }}
-    >
+    <Form onSubmit={run}>
       <p class="muted">{t.welcome.accountLead}</p>
       <AccountFields isNew />
-      {error !== undefined && (
-        <p class="trouble" role="alert">
-          {messageOf(error)}
-        </p>
-      )}
+      <Trouble error={error} />
       <button type="submit" class="primary" disabled={isRunning}>
         {t.welcome.createAccount}
       </button>
-    </form>
+    </Form>
   );
 }
 

@@ -1,6 +1,8 @@
 import { useState } from "preact/hooks";
-import { ApiError, messageOf, post } from "../../api/client.ts";
+import { ApiError, post } from "../../api/client.ts";
 import { Field } from "../../components/field.tsx";
+import { Form } from "../../components/form.tsx";
+import { Trouble } from "../../components/notice.tsx";
 import { useAction } from "../../components/resource.ts";
 import { config, loadSession, signIn } from "../../session.ts";
 import { t } from "../../text/index.ts";
@@ -10,23 +12,13 @@ type Mode = "password" | "key" | "sign-up";
 /** Signs in with a password or a key, or creates an account if the server allows it. */
 export function SignInForm({ isAgain = false }: { isAgain?: boolean }) {
   const [mode, setMode] = useState<Mode>("password");
-  const { error, isRunning, run } = useAction(async (form: HTMLFormElement) => submit(mode, new FormData(form)));
+  const { error, isRunning, run } = useAction((fields: FormData) => submit(mode, fields));
   const canSignUp = config.value?.features.enable_signup === true && !isAgain;
   const submitText = mode === "sign-up" ? t.welcome.signUp : t.welcome.signIn;
   return (
-    <form
-      class="stack"
-      onSubmit={(event) => {
-        event.preventDefault();
-        void run(event.currentTarget);
-      }}
-    >
+    <Form onSubmit={run}>
       {mode === "key" ? <KeyField /> : <AccountFields isNew={mode === "sign-up"} />}
-      {error !== undefined && (
-        <p class="trouble" role="alert">
-          {describe(error)}
-        </p>
-      )}
+      <Trouble error={withWait(error)} />
       <button type="submit" class="primary" disabled={isRunning}>
         {submitText}
       </button>
@@ -40,7 +32,7 @@ export function SignInForm({ isAgain = false }: { isAgain?: boolean }) {
           </button>
         )}
       </div>
-    </form>
+    </Form>
   );
 }
 
@@ -79,9 +71,8 @@ async function submit(mode: Mode, form: FormData): Promise<void> {
   await loadSession();
 }
 
-function describe(error: unknown): string {
-  if (error instanceof ApiError && error.status === 429 && error.retryAfterSecs !== undefined) {
-    return t.welcome.waitSeconds(error.retryAfterSecs);
-  }
-  return messageOf(error);
+/** After too many attempts, how long to wait. */
+function withWait(error: unknown): unknown {
+  const seconds = error instanceof ApiError && error.status === 429 ? error.retryAfterSecs : undefined;
+  return seconds === undefined ? error : new Error(t.welcome.waitSeconds(seconds));
 }

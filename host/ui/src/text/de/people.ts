@@ -74,6 +74,7 @@ export const people: Text["people"] = {
   edit: "Bearbeiten",
   editNamed: (name) => `${name} bearbeiten`,
   deleteGroup: "Gruppe löschen",
+  deleteGroupHint: "Die Mitglieder bleiben und verlieren, was nur diese Gruppe ihnen gibt. Das lässt sich nicht rückgängig machen.",
   addMember: "Person hinzufügen …",
   addNamed: (name) => `${name} hinzufügen`,
   removeNamed: (name) => `${name} entfernen`,

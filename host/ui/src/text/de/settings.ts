@@ -96,4 +96,8 @@ export const settings: Text["settings"] = {
   editSettings: "Abweichende Einstellungen zum Bearbeiten",
   deleteBinding: "Löschen",
   resetBinding: "Zurück zur eigenen des Bilddienstes",
+  deleteTitle: (name) => `Konfiguration „${name}“ löschen?`,
+  deleteHint: "Aufträge können sie dann nicht mehr verwenden. Das lässt sich nicht rückgängig machen.",
+  resetTitle: (name) => `Werte von „${name}“ entfernen?`,
+  resetHint: "Was hier gesetzt wurde, wird entfernt. Der Bilddienst bleibt, mit seinen eigenen Einstellungen.",
 };

@@ -72,6 +72,7 @@ export const people = {
   edit: "Edit",
   editNamed: (name: string) => `Edit ${name}`,
   deleteGroup: "Delete the group",
+  deleteGroupHint: "Its members stay, and lose what only this group gives them. This cannot be undone.",
   addMember: "Add a person…",
   addNamed: (name: string) => `Add ${name}`,
   removeNamed: (name: string) => `Remove ${name}`,

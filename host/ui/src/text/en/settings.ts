@@ -94,4 +94,8 @@ export const settings = {
   editSettings: "Settings that differ for edits",
   deleteBinding: "Delete",
   resetBinding: "Back to the engine's own",
+  deleteTitle: (name: string) => `Delete the configuration “${name}”?`,
+  deleteHint: "Jobs can no longer use it. This cannot be undone.",
+  resetTitle: (name: string) => `Remove the values of “${name}”?`,
+  resetHint: "What was set here is removed. The engine stays, with its own settings.",
 };

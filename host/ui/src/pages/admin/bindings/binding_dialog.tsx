@@ -1,8 +1,11 @@
 import { useState } from "preact/hooks";
-import { messageOf, put, remove } from "../../../api/client.ts";
+import { put, remove } from "../../../api/client.ts";
 import type { BindingDefinition, BindingEntry } from "../../../api/types.ts";
+import { Confirm } from "../../../components/confirm.tsx";
 import { Dialog } from "../../../components/dialog.tsx";
 import { Field } from "../../../components/field.tsx";
+import { Form } from "../../../components/form.tsx";
+import { Trouble } from "../../../components/notice.tsx";
 import { useAction } from "../../../components/resource.ts";
 import { t } from "../../../text/index.ts";
 import { definitionOf, parseNames } from "./binding.ts";
@@ -21,11 +24,11 @@ export function BindingDialog({ entry, engines, onClose }: BindingDialogProps) {
     await put("/api/v1/bindings/{name}", { path: { name }, body: readForm(form, before) });
     onClose();
   });
-  const deletion = useAction(async () => {
-    await remove("/api/v1/bindings/{name}", { path: { name: entry?.name ?? "" } });
+  const [isDeleting, setDeleting] = useState(false);
+  const deleteBinding = async (name: string) => {
+    await remove("/api/v1/bindings/{name}", { path: { name } });
     onClose();
-  });
-  const error = save.error ?? deletion.error;
+  };
   const isOwn = entry !== undefined && engines.includes(entry.name);
   return (
     <Dialog
@@ -34,7 +37,7 @@ export function BindingDialog({ entry, engines, onClose }: BindingDialogProps) {
       foot={
         <>
           {entry?.is_defined && (
-            <button type="button" class="quiet danger" disabled={deletion.isRunning} onClick={() => void deletion.run()}>
+            <button type="button" class="quiet danger" onClick={() => setDeleting(true)}>
               {isOwn ? t.settings.resetBinding : t.settings.deleteBinding}
             </button>
           )}
@@ -52,14 +55,7 @@ export function BindingDialog({ entry, engines, onClose }: BindingDialogProps) {
           {it}
         </p>
       ))}
-      <form
-        id="binding"
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void save.run(new FormData(event.currentTarget));
-        }}
-      >
+      <Form id="binding" onSubmit={save.run}>
         {!entry && (
           <div class="columns">
             <Field label={t.settings.bindingName} hint={t.settings.bindingNameHint}>
@@ -79,12 +75,19 @@ export function BindingDialog({ entry, engines, onClose }: BindingDialogProps) {
         <Defaults definition={before} />
         <JsonField name="settings" label={t.settings.ownSettings} hint={t.settings.ownSettingsHint} value={before.settings} />
         <JsonField name="edit_settings" label={t.settings.editSettings} value={before.edit_settings} />
-        {error !== undefined && (
-          <p class="trouble" role="alert">
-            {messageOf(error)}
-          </p>
-        )}
-      </form>
+        <Trouble error={save.error} />
+      </Form>
+      {entry && isDeleting && (
+        <Confirm
+          title={isOwn ? t.settings.resetTitle(entry.name) : t.settings.deleteTitle(entry.name)}
+          label={isOwn ? t.settings.resetBinding : t.settings.deleteBinding}
+          isDanger
+          onConfirm={() => deleteBinding(entry.name)}
+          onClose={() => setDeleting(false)}
+        >
+          <p>{isOwn ? t.settings.resetHint : t.settings.deleteHint}</p>
+        </Confirm>
+      )}
     </Dialog>
   );
 }

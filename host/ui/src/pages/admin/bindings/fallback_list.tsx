@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks";
-import { messageOf, put } from "../../../api/client.ts";
+import { put } from "../../../api/client.ts";
 import type { BindingList } from "../../../api/types.ts";
+import { Trouble } from "../../../components/notice.tsx";
 import { useAction } from "../../../components/resource.ts";
 import { IconArrowDown, IconArrowUp, IconClose, IconGrip } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
@@ -81,11 +82,7 @@ export function FallbackList({ list, onChange }: { list: BindingList; onChange: 
           </select>
         </label>
       )}
-      {save.error !== undefined && (
-        <p class="trouble" role="alert">
-          {messageOf(save.error)}
-        </p>
-      )}
+      <Trouble error={save.error} />
     </section>
   );
 }

@@ -1,13 +1,16 @@
 import { useState } from "preact/hooks";
-import { get, messageOf, post } from "../../../api/client.ts";
+import { post } from "../../../api/client.ts";
 import type { Operation, Resolution } from "../../../api/types.ts";
+import { useDelayed } from "../../../components/delayed.ts";
 import { Field } from "../../../components/field.tsx";
+import { Form } from "../../../components/form.tsx";
+import { Trouble } from "../../../components/notice.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
 import { t } from "../../../text/index.ts";
+import { listUsers, SEARCH_DELAY_MS } from "../users.ts";
 
 /** Which engine serves a person, and why. */
 export function WhoGetsWhat() {
-  const users = useResource((signal) => get("/api/v1/users/", { signal }), []);
   const [result, setResult] = useState<Resolution | undefined>();
   const find = useAction(async (form: FormData) => {
     const text = (name: string) => String(form.get(name) ?? "") || undefined;
@@ -17,24 +20,9 @@ export function WhoGetsWhat() {
     <section class="section" aria-labelledby="who">
       <h2 id="who">{t.settings.whoGetsWhat}</h2>
       <p class="muted">{t.settings.whoLead}</p>
-      <form
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void find.run(new FormData(event.currentTarget));
-        }}
-      >
+      <Form onSubmit={find.run}>
         <div class="columns">
-          <Field label={t.settings.person}>
-            <select name="user">
-              <option value="">{t.settings.me}</option>
-              {users.value?.users.map((it) => (
-                <option key={it.id} value={it.id}>
-                  {it.name}
-                </option>
-              ))}
-            </select>
-          </Field>
+          <PersonField />
           <Field label={t.settings.operation}>
             <select name="operation">
               <option value="generate">{t.settings.mode.generate}</option>
@@ -50,14 +38,34 @@ export function WhoGetsWhat() {
             {t.settings.find}
           </button>
         </div>
-      </form>
-      {find.error !== undefined && (
-        <p class="trouble" role="alert">
-          {messageOf(find.error)}
-        </p>
-      )}
+      </Form>
+      <Trouble error={find.error} />
       {result && <ResolutionCard result={result} />}
     </section>
+  );
+}
+
+/** One of the users. If they are many, a search narrows the choice. */
+function PersonField() {
+  const [text, setText] = useState("");
+  const query = useDelayed(text.trim(), SEARCH_DELAY_MS);
+  const { value } = useResource((signal) => listUsers({ query }, signal), [query]);
+  const users = value?.users ?? [];
+  const isSearched = query !== "" || (value !== undefined && value.total > users.length);
+  return (
+    <div class="stack tight">
+      <Field label={t.settings.person}>
+        <select name="user">
+          {query === "" && <option value="">{t.settings.me}</option>}
+          {users.map((it) => (
+            <option key={it.id} value={it.id}>
+              {it.name}
+            </option>
+          ))}
+        </select>
+      </Field>
+      {isSearched && <input type="search" dir="auto" maxLength={200} aria-label={t.people.search} placeholder={t.people.search} value={text} onInput={(event) => setText(event.currentTarget.value)} />}
+    </div>
   );
 }
 

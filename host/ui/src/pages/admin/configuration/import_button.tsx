@@ -1,10 +1,10 @@
 import { useRef, useState } from "preact/hooks";
 import { post } from "../../../api/client.ts";
+import { Confirm } from "../../../components/confirm.tsx";
 import { IconUpload } from "../../../icons.ts";
 import { Notice } from "../../../components/notice.tsx";
 import { Dialog } from "../../../components/dialog.tsx";
 import { t } from "../../../text/index.ts";
-import { Confirm } from "../confirm.tsx";
 import { countValues, treeOf } from "./values.ts";
 
 type Tree = Record<string, unknown>;

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { ApiError } from "../../../api/client.ts";
+import { Confirm } from "../../../components/confirm.tsx";
 import { t } from "../../../text/index.ts";
-import { Confirm } from "../confirm.tsx";
 import { reloadEngines } from "../engine_list.ts";
 import { removeEngine } from "./requests.ts";
 import type { EngineDescription } from "./types.ts";

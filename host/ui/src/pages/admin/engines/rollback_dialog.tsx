@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
+import { Confirm } from "../../../components/confirm.tsx";
 import { Field } from "../../../components/field.tsx";
 import { t } from "../../../text/index.ts";
-import { Confirm } from "../confirm.tsx";
 import { rollBack } from "./requests.ts";
 import { shortDigest } from "./states.ts";
 import type { EngineStatus, VersionStatus } from "./types.ts";

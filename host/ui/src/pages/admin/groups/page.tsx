@@ -1,10 +1,12 @@
 // Groups: what their members may do.
 import { useState } from "preact/hooks";
-import { get, messageOf, post, remove } from "../../../api/client.ts";
+import { get, post, remove } from "../../../api/client.ts";
 import type { Group } from "../../../api/types.ts";
+import { Confirm } from "../../../components/confirm.tsx";
 import { Dialog } from "../../../components/dialog.tsx";
 import { Field } from "../../../components/field.tsx";
-import { Empty, Failure } from "../../../components/notice.tsx";
+import { Form } from "../../../components/form.tsx";
+import { Empty, Failure, Trouble } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
 import { formatNumber } from "../../../format.ts";
@@ -64,11 +66,7 @@ function EveryonePermission() {
         <input type="checkbox" checked={permissions.value.features.image_generation} onChange={(event) => void change.run(event.currentTarget.checked)} />
         {t.people.everyoneCreates}
       </label>
-      {change.error !== undefined && (
-        <p class="trouble" role="alert">
-          {messageOf(change.error)}
-        </p>
-      )}
+      <Trouble error={change.error} />
     </div>
   );
 }
@@ -122,11 +120,11 @@ function GroupDialog({ group, onClose }: { group: Group | undefined; onClose: ()
     await (group ? post("/api/v1/groups/id/{id}/update", { path, body }) : post("/api/v1/groups/create", { body }));
     onClose();
   });
-  const deletion = useAction(async () => {
+  const [isDeleting, setDeleting] = useState(false);
+  const deleteGroup = async () => {
     await remove("/api/v1/groups/id/{id}/delete", { path });
     onClose();
-  });
-  const error = save.error ?? deletion.error;
+  };
   return (
     <Dialog
       title={group ? t.people.editNamed(group.name) : t.people.newGroup}
@@ -134,7 +132,7 @@ function GroupDialog({ group, onClose }: { group: Group | undefined; onClose: ()
       foot={
         <>
           {group && (
-            <button type="button" class="quiet danger" disabled={deletion.isRunning} onClick={() => void deletion.run()}>
+            <button type="button" class="quiet danger" onClick={() => setDeleting(true)}>
               {t.people.deleteGroup}
             </button>
           )}
@@ -144,14 +142,7 @@ function GroupDialog({ group, onClose }: { group: Group | undefined; onClose: ()
         </>
       }
     >
-      <form
-        id="group"
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void save.run();
-        }}
-      >
+      <Form id="group" onSubmit={save.run}>
         <Field label={t.people.name}>
           <input required maxLength={200} value={name} dir="auto" autofocus onInput={(event) => setName(event.currentTarget.value)} />
         </Field>
@@ -162,13 +153,14 @@ function GroupDialog({ group, onClose }: { group: Group | undefined; onClose: ()
           <input type="checkbox" checked={mayCreate} onChange={(event) => setMayCreate(event.currentTarget.checked)} />
           {t.people.mayCreate}
         </label>
-        {error !== undefined && (
-          <p class="trouble" role="alert">
-            {messageOf(error)}
-          </p>
-        )}
-      </form>
+        <Trouble error={save.error} />
+      </Form>
       {group && <MemberList group={group} />}
+      {group && isDeleting && (
+        <Confirm title={t.people.deleteTitle(group.name)} label={t.people.deleteGroup} isDanger onConfirm={deleteGroup} onClose={() => setDeleting(false)}>
+          <p>{t.people.deleteGroupHint}</p>
+        </Confirm>
+      )}
     </Dialog>
   );
 }

@@ -2,11 +2,11 @@
 import { useState } from "preact/hooks";
 import { ApiError, post } from "../../../api/client.ts";
 import type { Job } from "../../../api/types.ts";
+import { Confirm } from "../../../components/confirm.tsx";
 import { Empty, Failure, Notice } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
 import { IconReload, IconStop } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
-import { Confirm } from "../confirm.tsx";
 import { Section } from "../engines/overview.tsx";
 import { activeByUser, type UserJobs } from "./by_user.ts";
 import { JobList, JobSkeleton } from "./job_list.tsx";

@@ -1,30 +1,29 @@
 // The users: find, approve, create.
 import { useState } from "preact/hooks";
-import { get, messageOf, post } from "../../../api/client.ts";
+import { post } from "../../../api/client.ts";
 import type { Role, User } from "../../../api/types.ts";
 import { Dialog } from "../../../components/dialog.tsx";
 import { Field } from "../../../components/field.tsx";
-import { Empty, Failure, Notice } from "../../../components/notice.tsx";
+import { Form } from "../../../components/form.tsx";
+import { Empty, Failure, Notice, Trouble } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
+import { Pager } from "../../../components/pager.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
 import { formatAgo, formatDay, formatNumber } from "../../../format.ts";
 import { IconPlus, IconSearch } from "../../../icons.ts";
 import { location, setQuery } from "../../../router.ts";
 import { t } from "../../../text/index.ts";
-import { Pager } from "../../../components/pager.tsx";
+import { listUsers, pageCount } from "../users.ts";
 
 export { Aside } from "../aside.tsx";
-
-/** Users on a page of the server. */
-const PAGE_SIZE = 30;
 
 export default function PeoplePage() {
   const { query } = location.value;
   const [isCreating, setCreating] = useState(false);
   const page = Number(query.get("page") ?? 1);
   const filter = { query: query.get("q"), role: query.get("role"), page };
-  const people = useResource((signal) => get("/api/v1/users/", { query: filter, signal }), [filter.query, filter.role, page]);
-  const pending = useResource((signal) => get("/api/v1/users/", { query: { role: "pending" }, signal }), []);
+  const people = useResource((signal) => listUsers(filter, signal), [filter.query, filter.role, page]);
+  const pending = useResource((signal) => listUsers({ role: "pending" }, signal), []);
   const waiting = pending.value?.users.filter((it) => it.role === "pending") ?? [];
   const approve = useAction(async (id: string) => {
     await post("/api/v1/users/{id}/update", { path: { id }, body: { role: "user" } });
@@ -64,7 +63,7 @@ export default function PeoplePage() {
         {!people.value && people.isLoading && <div class="skeleton tall" />}
         {people.value?.users.length === 0 && <Empty title={t.people.noMatch} />}
         {people.value && people.value.users.length > 0 && <PeopleTable people={people.value.users} />}
-        {people.value && <Pager page={page} pages={Math.ceil(people.value.total / PAGE_SIZE)} />}
+        {people.value && <Pager page={page} pages={pageCount(people.value)} onShow={(to) => setQuery({ page: to === 1 ? undefined : String(to) })} />}
       </div>
       {isCreating && (
         <NewPersonDialog
@@ -161,14 +160,7 @@ function NewPersonDialog({ onClose }: { onClose: () => void }) {
         </>
       }
     >
-      <form
-        id="new-person"
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void create.run(new FormData(event.currentTarget));
-        }}
-      >
+      <Form id="new-person" onSubmit={create.run}>
         <Field label={t.people.name}>
           <input name="name" required maxLength={200} autofocus autocomplete="off" />
         </Field>
@@ -184,12 +176,8 @@ function NewPersonDialog({ onClose }: { onClose: () => void }) {
             <option value="admin">{t.people.roles.admin}</option>
           </select>
         </Field>
-        {create.error !== undefined && (
-          <p class="trouble" role="alert">
-            {messageOf(create.error)}
-          </p>
-        )}
-      </form>
+        <Trouble error={create.error} />
+      </Form>
     </Dialog>
   );
 }

@@ -1,10 +1,11 @@
 // One user: role, password, groups, keys, sessions.
 import { useState } from "preact/hooks";
-import { get, messageOf, post, remove } from "../../../api/client.ts";
+import { get, post, remove } from "../../../api/client.ts";
 import type { Role, User } from "../../../api/types.ts";
-import { Dialog } from "../../../components/dialog.tsx";
+import { Confirm } from "../../../components/confirm.tsx";
 import { Field } from "../../../components/field.tsx";
-import { Failure } from "../../../components/notice.tsx";
+import { Form } from "../../../components/form.tsx";
+import { Failure, Trouble } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
 import { formatAgo, formatDay, formatNumber } from "../../../format.ts";
@@ -77,13 +78,7 @@ function AccessForm({ person, onChange }: AccessFormProps) {
   });
   const isChanged = name !== person.name || role !== person.role || password !== "";
   return (
-    <form
-      class="section"
-      onSubmit={(event) => {
-        event.preventDefault();
-        void save.run();
-      }}
-    >
+    <Form class="section" onSubmit={save.run}>
       <h2>{t.people.access}</h2>
       <div class="columns">
         <Field label={t.people.name}>
@@ -104,26 +99,22 @@ function AccessForm({ person, onChange }: AccessFormProps) {
           </Field>
         )}
       </div>
-      {save.error !== undefined && (
-        <p class="trouble" role="alert">
-          {messageOf(save.error)}
-        </p>
-      )}
+      <Trouble error={save.error} />
       <div>
         <button type="submit" class="primary" disabled={!isChanged || save.isRunning}>
           {t.shell.save}
         </button>
       </div>
-    </form>
+    </Form>
   );
 }
 
 function DeleteSection({ person }: { person: User }) {
   const [isAsking, setAsking] = useState(false);
-  const deletion = useAction(async () => {
+  const deletePerson = async () => {
     await remove("/api/v1/users/{id}", { path: { id: person.id } });
     navigate("/admin/people", { replace: true });
-  });
+  };
   return (
     <section class="section">
       <div>
@@ -132,27 +123,9 @@ function DeleteSection({ person }: { person: User }) {
         </button>
       </div>
       {isAsking && (
-        <Dialog
-          title={t.people.deleteTitle(person.name)}
-          onClose={() => setAsking(false)}
-          foot={
-            <>
-              <button type="button" class="quiet" onClick={() => setAsking(false)}>
-                {t.shell.cancel}
-              </button>
-              <button type="button" class="primary danger" disabled={deletion.isRunning} onClick={() => void deletion.run()}>
-                {t.people.deletePerson}
-              </button>
-            </>
-          }
-        >
+        <Confirm title={t.people.deleteTitle(person.name)} label={t.people.deletePerson} isDanger onConfirm={deletePerson} onClose={() => setAsking(false)}>
           <p>{t.people.deleteHint}</p>
-          {deletion.error !== undefined && (
-            <p class="trouble" role="alert">
-              {messageOf(deletion.error)}
-            </p>
-          )}
-        </Dialog>
+        </Confirm>
       )}
     </section>
   );

@@ -1,5 +1,6 @@
-import { messageOf, post } from "../../../api/client.ts";
+import { post } from "../../../api/client.ts";
 import type { BindingVerification, Operation } from "../../../api/types.ts";
+import { Trouble } from "../../../components/notice.tsx";
 import { useAction } from "../../../components/resource.ts";
 import { useState } from "preact/hooks";
 import { formatDuration } from "../../../format.ts";
@@ -28,11 +29,7 @@ export function EngineTest({ binding, settings, operation }: EngineTestProps) {
         </button>
         <small>{t.settings.testHint}</small>
       </div>
-      {test.error !== undefined && (
-        <p class="trouble" role="alert">
-          {messageOf(test.error)}
-        </p>
-      )}
+      <Trouble error={test.error} />
       {result && <Result result={result} />}
     </div>
   );

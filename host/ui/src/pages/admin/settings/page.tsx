@@ -172,7 +172,7 @@ function Section({ section, settings, draft: changed, problems, onChange }: Sect
       )}
       <div class="setting-list">{common.map(field)}</div>
       {isEngine && <EngineTest binding={section} settings={changed} operation={mode} />}
-      {isEngine && <WorkflowSection binding={section} settings={settings} draft={changed} operation={mode} onChange={onChange} />}
+      {isEngine && <WorkflowSection key={mode} binding={section} settings={settings} draft={changed} operation={mode} onChange={onChange} />}
       {rare.length > 0 && (
         <details open={common.length === 0}>
           <summary>{t.settings.more(rare.length)}</summary>

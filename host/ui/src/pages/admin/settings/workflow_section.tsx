@@ -1,9 +1,14 @@
 import { useEffect, useState } from "preact/hooks";
-import { messageOf, post } from "../../../api/client.ts";
+import { post } from "../../../api/client.ts";
 import type { BindingExplanation, Operation, PlacementRow, Setting } from "../../../api/types.ts";
+import { useDelayed } from "../../../components/delayed.ts";
+import { Trouble } from "../../../components/notice.tsx";
 import { t } from "../../../text/index.ts";
 import { fieldText, type Draft } from "./setting.ts";
 import { nodeChoice, nodesOf, readWorkflow, type NodeChoice } from "./workflow.ts";
+
+/** Time without typing until the workflow is explained, in milliseconds. */
+const PAUSE_MS = 500;
 
 interface WorkflowSectionProps {
   binding: string;
@@ -20,7 +25,7 @@ export function WorkflowSection({ binding, settings, draft, operation, onChange 
   const text = workflow ? fieldText(workflow, draft) : "";
   const [explanation, setExplanation] = useState<BindingExplanation | undefined>();
   const [error, setError] = useState<unknown>();
-  const key = `${operation} ${text} ${nodes ? fieldText(nodes, draft) : ""}`;
+  const key = useDelayed(`${text} ${nodes ? fieldText(nodes, draft) : ""}`, PAUSE_MS);
   useEffect(() => {
     setExplanation(undefined);
     setError(undefined);
@@ -44,7 +49,7 @@ export function WorkflowSection({ binding, settings, draft, operation, onChange 
       <DropZone onText={(dropped) => onChange(workflow.name, dropped)} />
       {read.problem === "editor" && <p class="trouble">{t.settings.editorFormat}</p>}
       {read.problem === "json" && <p class="trouble">{t.settings.noJson}</p>}
-      {error !== undefined && <p class="trouble">{messageOf(error)}</p>}
+      <Trouble error={error} />
       {explanation?.problems.map((it) => (
         <p key={it} class="trouble wrap">
           {it}

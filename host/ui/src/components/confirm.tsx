@@ -1,8 +1,8 @@
 import type { ComponentChildren } from "preact";
-import { Dialog } from "../../components/dialog.tsx";
-import { Failure } from "../../components/notice.tsx";
-import { useAction } from "../../components/resource.ts";
-import { t } from "../../text/index.ts";
+import { Dialog } from "./dialog.tsx";
+import { Trouble } from "./notice.tsx";
+import { useAction } from "./resource.ts";
+import { t } from "../text/index.ts";
 
 interface ConfirmProps {
   title: string;
@@ -33,7 +33,7 @@ export function Confirm({ title, label, isDanger = false, onConfirm, onClose, ch
   return (
     <Dialog title={title} onClose={onClose} foot={foot}>
       {children}
-      {action.error !== undefined && <Failure error={action.error} />}
+      <Trouble error={action.error} />
     </Dialog>
   );
 }

@@ -106,10 +106,10 @@ impl App {
             store: store.clone(),
             jobs: jobs.clone(),
         });
-        let files = Files::open(&data, store.clone(), decoder, config.storage).await?;
+        let files = Files::open(&data, store.clone(), decoder.clone(), config.storage).await?;
         fail_interrupted_turns(&store).await;
         let events = Events::new();
-        let active_jobs = ActiveJobs::new(store.clone(), events.clone());
+        let active_jobs = ActiveJobs::new(store.clone(), events.clone(), decoder);
         interrupt_old_jobs(&active_jobs).await;
         let servers = &jobs.snapshot().settings.model_servers;
         let models = Models::open(servers, &jobs.egress, &audit).map_err(anyhow::Error::msg)?;

@@ -24,7 +24,8 @@ mod model_alias;
 mod outcome;
 mod outcome_log;
 mod plan;
-pub mod progress;
+mod preview;
+mod progress;
 mod query;
 mod request;
 mod requester;
@@ -65,7 +66,7 @@ pub use active_jobs::{
 };
 pub use background_job::BackgroundJob;
 pub use binding::{BINDINGS, Binding, MAX_BINDINGS};
-pub use completed_job::{CompletedJob, ImageDetails, ImageOrigin, cost_json};
+pub use completed_job::{CompletedJob, CostEntry, ImageDetails, ImageOrigin};
 pub use edit_check::MAX_SOURCE_BYTES;
 pub use error::Error;
 pub use figures::{
@@ -80,6 +81,7 @@ pub use model_alias::ModelAlias;
 pub use outcome::{Outcome, OutcomeClass};
 pub use outcome_log::{OutcomeLog, Outcomes};
 pub use plan::{JobPlan, Operation};
+pub use progress::ProgressEvents;
 pub use query::{MAX_QUERY_TIME, MAX_VERIFICATIONS_PER_MINUTE};
 pub use request::{JobRequest, MAX_PARAMETERS_BYTES, MAX_PROMPT_BYTES, MAX_STEPS};
 pub use requester::Requester;
@@ -144,6 +146,11 @@ impl Jobs {
             shutdown: CancellationToken::new(),
             recorder: OnceLock::new(),
         })
+    }
+
+    /// Decodes images, within the limits of the process.
+    pub(crate) fn decoder(&self) -> &Decoder {
+        &self.decoder
     }
 
     /// Records the traffic of every later job, for the author of an engine. Only the first call has an effect.

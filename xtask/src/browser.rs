@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail};
 
 use crate::clients::Upstream;
 use crate::packages;
-use crate::pages;
 use crate::server::{self, Server};
 use crate::steps::announce;
 use crate::workspace::Workspace;
@@ -18,11 +17,8 @@ const BROWSER: &str = "chromium";
 /// The file in the data directory with the URL of the setup.
 const SETUP_FILE: &str = "setup-url";
 
-/// Builds the pages, starts a new server, and uses the pages. Returns after one line if Node or the browser is missing.
+/// Starts a new server, and uses the pages, which are built. Returns after one line if Node or the browser is missing.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    if !pages::build(workspace)? {
-        return Ok(());
-    }
     if !packages::is_installed("python3") {
         announce("skipping the browser: python3 is not installed");
         return Ok(());

@@ -128,9 +128,11 @@ fn execute(command: XtaskCommand) -> Result<ExitCode> {
             sdk::run_tests(&workspace)?;
         }
         XtaskCommand::Browse => {
-            engines::build(&workspace)?;
-            programs::build_server(&workspace)?;
-            browser::run(&workspace)?;
+            if pages::build(&workspace)? {
+                engines::build_with_test_guests(&workspace)?;
+                programs::build_server(&workspace)?;
+                browser::run(&workspace)?;
+            }
         }
         XtaskCommand::Clients => {
             pages::build(&workspace)?;

@@ -28,14 +28,21 @@ pub(crate) fn install_system_package(program: &str) -> Result<()> {
         return Ok(());
     }
     announce(&format!("installing {program}"));
-    let status = Command::new("apt-get")
-        .args(["install", "--yes", "--no-install-recommends", program])
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .status();
-    if status.is_ok_and(|status| status.success()) && is_installed(program) {
+    let install = ["install", "--yes", "--no-install-recommends", program];
+    // A new machine has no list of packages, and an old list names packages that are gone.
+    let installed = apt_get(&install) || (apt_get(&["update"]) && apt_get(&install));
+    if installed && is_installed(program) {
         return Ok(());
     }
     bail!("cannot install {program}: install it with the system's package manager")
+}
+
+fn apt_get(arguments: &[&str]) -> bool {
+    let output = Command::new("apt-get")
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// A pip command that installs the packages of a requirements file into a directory.

@@ -44,6 +44,22 @@ pub(crate) fn build(workspace: &Workspace) -> Result<bool> {
     Ok(true)
 }
 
+/// Checks the types of the pages against the server's OpenAPI document, and runs their unit tests. The pages are built.
+pub(crate) fn test(workspace: &Workspace) -> Result<()> {
+    announce("checking the types of the pages, and running their tests");
+    for script in ["types", "test"] {
+        let status = npm(&workspace.root.join("host/ui"))
+            .args(["run", "--silent", script])
+            .env("PINHOLE_PROGRAM", workspace.server_program())
+            .status()
+            .context("cannot start npm")?;
+        if !status.success() {
+            bail!("`npm run {script}` failed in host/ui: see its message above");
+        }
+    }
+    Ok(())
+}
+
 /// Lets the server that the command starts serve the built pages, if there are any.
 pub(crate) fn serve(command: &mut Command, workspace: &Workspace) {
     let directory = workspace.root.join("host/ui/dist");

@@ -10,14 +10,14 @@ use clap::Args;
 use crate::steps::{announce, announce_build};
 use crate::tools::CARGO_NEXTEST;
 use crate::workspace::{self, Workspace};
-use crate::{authors, clients, engines, packages, pages, programs, sdk};
+use crate::{authors, browser, clients, engines, packages, pages, programs, sdk};
 
 /// The data directory, in the target directory, with the engines' code.
 const TEST_DATA: &str = "test-data";
 
 #[derive(Args)]
 #[command(after_help = "\
-Without arguments: the official clients, the documentation tests and all other tests.
+Without arguments: the official clients, the pages in a browser, the documentation tests and all other tests.
 With arguments, only the tests that `cargo nextest run ARGS` selects:
   cargo xtask test chat::                        tests whose path contains chat::
   cargo xtask test --test it chat::              the same, only in the integration tests
@@ -70,13 +70,17 @@ fn is_short_package(argument: &str) -> bool {
 /// summary is the last output.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let nextest = CARGO_NEXTEST.ensure_installed(workspace)?;
-    pages::build(workspace)?;
+    let has_pages = pages::build(workspace)?;
     engines::build_with_test_guests(workspace)?;
     programs::build_server(workspace)?;
     compile_engines(workspace)?;
     authors::install_packages(workspace)?;
     if options.typed().is_empty() {
         clients::run(workspace)?;
+        if has_pages {
+            pages::test(workspace)?;
+            browser::run(workspace)?;
+        }
         run_documentation_tests(workspace)?;
         sdk::run_tests(workspace)?;
     }

@@ -14,7 +14,7 @@ use super::{Chat, Turn};
 use crate::files::NoRoom;
 use crate::jobs::{
     self, CompletedJob, ImageOrigin, JobPlan, JobRequest, JobRun, NewJob, NewJobOrigin, Operation,
-    RequestRecord, progress,
+    ProgressEvents, RequestRecord,
 };
 
 /// Time after a stop in which an engine finds out whether its upstream can be stopped.
@@ -173,7 +173,15 @@ async fn run(chat: &Chat, turn: &Turn, mut job: TurnJob) -> Result<TurnImages, F
     let call = Box::pin(turn.upstream_work.wait_for(&plan, &context, call));
     let result = match &mut record {
         Some(run) => run.follow(call).await,
-        None => Some(progress::follow(&turn.events(&chat.events), &context, call).await),
+        None => {
+            let progress = ProgressEvents {
+                events: &turn.events(&chat.events),
+                context: &context,
+                job_id: None,
+                decoder: chat.jobs.decoder(),
+            };
+            Some(progress.follow(call).await)
+        }
     };
     let Some(result) = result else {
         if let Some(run) = record {

@@ -8,7 +8,7 @@ use super::outcome::{Outcome, TurnImages};
 use super::{Chat, MAX_REASON_BYTES, Turn};
 use crate::event::MessageEvents;
 use crate::files::file_entry;
-use crate::jobs::cost_json;
+use crate::jobs::CostEntry;
 
 /// The status events of a turn.
 ///
@@ -108,7 +108,7 @@ fn created_status(images: &TurnImages) -> Value {
         status.insert("seeds".to_owned(), images.seeds.clone().into());
     }
     if let Some(cost) = &images.cost {
-        status.insert("cost".to_owned(), cost_json(cost));
+        status.insert("cost".to_owned(), json!(CostEntry::from(cost)));
     }
     status.into()
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use pinhole::config::Config;
 use pinhole::jobs::{
-    CompletedJob, Error, JobPlan, JobRequest, Jobs, Operation, Requester, cost_json,
+    CompletedJob, CostEntry, Error, JobPlan, JobRequest, Jobs, Operation, Requester,
 };
 use pinhole_ground::data_dir;
 use pinhole_images::Image;
@@ -139,7 +139,7 @@ fn to_json(completed: &CompletedJob, paths: &[PathBuf]) -> Value {
         "details": completed.details,
         "seeds": completed.image_details.iter().map(|it| it.seed).collect::<Vec<_>>(),
         "usage": completed.usage,
-        "cost": completed.cost.as_ref().map(cost_json),
+        "cost": completed.cost.as_ref().map(CostEntry::from),
         "warnings": completed.warnings,
     })
 }

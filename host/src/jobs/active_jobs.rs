@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pinhole_ground::shares::{Share, Shares, SharesFull};
+use pinhole_images::Decoder;
 use pinhole_sandbox::JobContext;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ const CLEANUP_INTERVAL: Duration = Duration::from_secs(3600);
 pub struct ActiveJobs {
     pub(super) store: Store,
     events: Events,
+    pub(super) decoder: Decoder,
     jobs: Arc<Mutex<HashMap<String, ActiveJob>>>,
     pub(super) tracker: TaskTracker,
     places: Arc<Shares<String>>,
@@ -91,10 +93,11 @@ pub enum AcceptError {
 
 impl ActiveJobs {
     #[must_use]
-    pub fn new(store: Store, events: Events) -> Self {
+    pub fn new(store: Store, events: Events, decoder: Decoder) -> Self {
         Self {
             store,
             events,
+            decoder,
             jobs: Arc::default(),
             tracker: TaskTracker::new(),
             places: Shares::new(MAX_ALL_ACTIVE_JOBS, MAX_ACTIVE_JOBS),

@@ -1,10 +1,11 @@
 //! A job that runs without a waiting client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pinhole_ground::memory::MemoryLease;
 use pinhole_ground::shares::Share;
-use pinhole_sandbox::Edit;
+use pinhole_sandbox::{Edit, JobContext};
 use tokio::sync::oneshot;
 
 use super::Jobs;
@@ -14,6 +15,9 @@ use super::plan::{JobPlan, Operation};
 use super::request::JobRequest;
 use crate::files::Files;
 use crate::store::{Idempotency, JobRow, Store, User};
+
+/// How long a job waits until the engine begins. Its own time limit counts from then on.
+const MAX_QUEUE_TIME: Duration = Duration::from_hours(6);
 
 /// A job that was checked, and runs without a waiting client.
 pub struct BackgroundJob {
@@ -44,10 +48,7 @@ impl BackgroundJob {
     }
 
     async fn accept_and_run(self, accepted: oneshot::Sender<Result<JobRow, AcceptError>>) {
-        let operation = match &self.edit {
-            None => Operation::Generate,
-            Some(_) => Operation::Edit,
-        };
+        let operation = Operation::of(self.edit.as_ref());
         let new = NewJob {
             user: &self.user,
             origin: NewJobOrigin::Api,
@@ -82,7 +83,10 @@ impl BackgroundJob {
             ..
         } = self;
         run.place = Some(place);
-        let context = run.context.clone();
+        let context = JobContext {
+            queue_time: Some(MAX_QUEUE_TIME),
+            ..run.context.clone()
+        };
         let job = jobs.run(&plan, request, edit, &context);
         let Some(result) = run.follow(Box::pin(job)).await else {
             return run.cancel().await;

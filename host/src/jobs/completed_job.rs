@@ -3,7 +3,9 @@
 use anyhow::Result;
 use pinhole_images::Image;
 use pinhole_sandbox::contract::Cost;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::image_metadata::ImageMetadata;
 use super::image_provenance::ImageProvenance;
@@ -107,8 +109,19 @@ impl CompletedJob {
     }
 }
 
-/// A cost as JSON: its amount and its unit.
-#[must_use]
-pub fn cost_json(cost: &Cost) -> Value {
-    json!({"amount": cost.amount, "unit": cost.unit})
+/// What an upstream charges, as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CostEntry {
+    amount: f64,
+    /// A currency such as `USD`, or the upstream's own unit.
+    unit: String,
+}
+
+impl From<&Cost> for CostEntry {
+    fn from(cost: &Cost) -> Self {
+        Self {
+            amount: cost.amount,
+            unit: cost.unit.clone(),
+        }
+    }
 }

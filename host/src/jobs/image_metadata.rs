@@ -5,7 +5,7 @@ use pinhole_sandbox::MAX_MODEL_BYTES;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::completed_job::{CompletedJob, ImageOrigin, cost_json};
+use super::completed_job::{CompletedJob, CostEntry, ImageOrigin};
 use super::image_provenance::StoredRequest;
 use crate::files::ImageRecord;
 use crate::store::GalleryFields;
@@ -32,7 +32,7 @@ pub struct ImageMetadata {
     /// The engine's details of the image.
     pub image: Value,
     pub usage: Option<Value>,
-    pub cost: Option<Value>,
+    pub cost: Option<CostEntry>,
     pub duration_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_id: Option<String>,
@@ -60,12 +60,7 @@ impl ImageMetadata {
             engine: completed.engine.clone(),
             engine_version: completed.engine_version.clone(),
             digest: completed.digest.clone(),
-            operation: if provenance.is_edit {
-                "edit"
-            } else {
-                "generate"
-            }
-            .to_owned(),
+            operation: provenance.operation.name().to_owned(),
             request: provenance.request.clone(),
             details: completed.details.clone(),
             revised_prompt: completed.revised_prompt.clone(),
@@ -74,7 +69,7 @@ impl ImageMetadata {
             flagged: image.flagged,
             image: image.details,
             usage: completed.usage.clone(),
-            cost: completed.cost.as_ref().map(cost_json),
+            cost: completed.cost.as_ref().map(CostEntry::from),
             duration_ms: Some(duration_ms),
             chat_id: origin.and_then(|it| it.chat_id).map(str::to_owned),
             message_id: origin.map(|it| it.message_id.to_owned()),

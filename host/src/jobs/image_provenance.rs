@@ -8,6 +8,8 @@ use pinhole_sandbox::contract::Job;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::plan::Operation;
+
 /// Length of the stored request as JSON, in bytes. Of a longer one, parts are left out.
 pub const MAX_STORED_REQUEST_BYTES: usize = 64 << 10;
 /// Length of a prompt of a request that is too long, in bytes. Its JSON may have six times as many.
@@ -17,7 +19,7 @@ const MAX_SHORT_PROMPT_BYTES: usize = 4 << 10;
 #[derive(Clone, Debug, Default)]
 pub struct ImageProvenance {
     pub request: StoredRequest,
-    pub is_edit: bool,
+    pub operation: Operation,
     /// Until the engine returned its images.
     pub duration: Duration,
 }
@@ -58,7 +60,7 @@ impl ImageProvenance {
         let source_ids = sources.iter().filter_map(Image::file_id);
         Self {
             request: StoredRequest::new(job, source_ids.map(str::to_owned).collect()),
-            is_edit: edit.is_some(),
+            operation: Operation::of(edit),
             duration: Duration::ZERO,
         }
     }

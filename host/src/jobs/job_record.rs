@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::completed_job::{CompletedJob, ImageDetails, cost_json};
+use super::completed_job::{CompletedJob, CostEntry, ImageDetails};
 use super::error::Error;
 use super::plan::Operation;
-use super::progress::preview_url;
+use super::preview;
 use super::request::JobRequest;
 use crate::store::{FileRow, JobRow, JobState, User};
 
@@ -24,6 +24,7 @@ pub struct JobRecord {
     #[schema(inline)]
     pub state: JobState,
     /// `generate` or `edit`.
+    #[schema(value_type = Operation)]
     operation: String,
     /// `api` or `chat`.
     origin: String,
@@ -60,10 +61,10 @@ pub struct JobRecord {
     #[schema(nullable = false, value_type = Option<Map<String, Value>>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Value>,
-    /// What the upstream charges: `amount` and `unit`.
-    #[schema(nullable = false, value_type = Option<Map<String, Value>>)]
+    /// What the upstream charges.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    cost: Option<Value>,
+    cost: Option<CostEntry>,
     #[schema(required = true)]
     error: Option<ErrorRecord>,
     /// Seconds since 1970.
@@ -151,7 +152,7 @@ struct ResultRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cost: Option<Value>,
+    cost: Option<CostEntry>,
 }
 
 /// A stored image of a job.
@@ -319,7 +320,7 @@ impl ProgressRecord {
             fraction: progress.fraction,
             queue_position: progress.queue_position,
             note: progress.note,
-            preview: preview.as_ref().and_then(preview_url),
+            preview: preview.as_ref().and_then(preview::to_data_url),
         }
     }
 }
@@ -346,7 +347,7 @@ pub(super) fn result_json(completed: &CompletedJob, files: &[FileRow]) -> String
         revised_prompt: completed.revised_prompt.clone(),
         warnings: completed.warnings.clone(),
         usage: completed.usage.clone(),
-        cost: completed.cost.as_ref().map(cost_json),
+        cost: completed.cost.as_ref().map(CostEntry::from),
     };
     serde_json::to_string(&result).unwrap_or_default()
 }
@@ -354,17 +355,6 @@ pub(super) fn result_json(completed: &CompletedJob, files: &[FileRow]) -> String
 /// The JSON of a result without images.
 pub(super) fn empty_result() -> String {
     serde_json::to_string(&ResultRecord::default()).unwrap_or_default()
-}
-
-impl Operation {
-    /// The name in the database and in responses.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Generate => "generate",
-            Self::Edit => "edit",
-        }
-    }
 }
 
 #[cfg(test)]

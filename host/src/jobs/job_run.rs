@@ -11,7 +11,7 @@ use super::completed_job::CompletedJob;
 use super::error::Error;
 use super::job_record::{ErrorRecord, result_json};
 use super::plan::JobPlan;
-use super::progress::emit_progress;
+use super::progress::ProgressEvents;
 use crate::event::MessageEvents;
 use crate::store::{FileRow, JobRow, JobState, now};
 
@@ -75,7 +75,13 @@ impl JobRun {
     pub async fn follow<T>(&mut self, job: impl Future<Output = T>) -> Option<T> {
         let (context, events) = (self.context.clone(), self.events.clone());
         let (stop, id) = (self.active.stop.clone(), context.job.clone());
-        let progress = emit_progress(&events, &context, Some(&id));
+        let decoder = self.jobs.decoder.clone();
+        let progress = ProgressEvents {
+            events: &events,
+            context: &context,
+            job_id: Some(&id),
+            decoder: &decoder,
+        };
         let start = async {
             context.usage.wait_for_start().await;
             self.record_start();
@@ -86,7 +92,7 @@ impl JobRun {
             done = job => Some(done),
             () = stop.cancelled() => None,
             never = start => never,
-            never = progress => never,
+            never = progress.emit() => never,
         }
     }
 

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use pinhole_sandbox::Edit;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use super::binding::Binding;
 use super::error::Error;
 use super::model_alias::ModelAlias;
@@ -10,10 +14,32 @@ use super::requester::Requester;
 use super::snapshot::Snapshot;
 
 /// What a job does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Operation {
+    #[default]
     Generate,
     Edit,
+}
+
+impl Operation {
+    /// The operation with these images, or without any.
+    #[must_use]
+    pub fn of(edit: Option<&Edit>) -> Self {
+        match edit {
+            Some(_) => Self::Edit,
+            None => Self::Generate,
+        }
+    }
+
+    /// The name in the database and in responses.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generate => "generate",
+            Self::Edit => "edit",
+        }
+    }
 }
 
 /// One snapshot of the settings and one choice of a binding, for one job.

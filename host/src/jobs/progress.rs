@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use pinhole_images::Image;
+use pinhole_images::{Decoder, Image};
 use pinhole_sandbox::{JobContext, Progress};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::job_record::ProgressRecord;
+use super::preview;
 use crate::event::{MessageEvents, PROGRESS};
-use crate::files::encode_data_url;
 
 /// Time between two events of a job. Reports in between are merged.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// Length of a preview that is emitted, in bytes.
-const MAX_PREVIEW_BYTES: usize = 128 << 10;
 
 /// The data of an event.
 #[derive(Serialize)]
@@ -25,50 +23,47 @@ struct ProgressEvent<'a> {
     job_id: Option<&'a str>,
 }
 
-/// Waits for a job without a row and emits its progress.
-pub async fn follow<T>(
-    events: &MessageEvents,
-    context: &JobContext,
-    job: impl Future<Output = T>,
-) -> T {
-    tokio::select! {
-        biased;
-        done = job => done,
-        never = emit_progress(events, context, None) => never,
-    }
+/// Whose progress is emitted, and to whom.
+#[derive(Clone, Copy, Debug)]
+pub struct ProgressEvents<'a> {
+    pub events: &'a MessageEvents,
+    pub context: &'a JobContext,
+    /// The id of a job with a row.
+    pub job_id: Option<&'a str>,
+    /// Reduces long previews.
+    pub decoder: &'a Decoder,
 }
 
-/// Emits what a job reports from this call on. `job_id` is its id if it has a row. Never returns.
-pub(super) fn emit_progress<T>(
-    events: &MessageEvents,
-    context: &JobContext,
-    job_id: Option<&str>,
-) -> impl Future<Output = T> {
-    emit_every(INTERVAL, events, context, job_id)
-}
-
-fn emit_every<T>(
-    interval: Duration,
-    events: &MessageEvents,
-    context: &JobContext,
-    job_id: Option<&str>,
-) -> impl Future<Output = T> {
-    let mut reports = context.progress.subscribe();
-    async move {
-        let mut last_preview = None;
-        // The sender lives as long as `context`.
-        while reports.changed().await.is_ok() {
-            let progress = reports.borrow_and_update().clone();
-            events.emit(PROGRESS, event_data(progress, job_id, &mut last_preview));
-            tokio::time::sleep(interval).await;
+impl ProgressEvents<'_> {
+    /// Waits for a job and emits what it reports from this call on.
+    pub async fn follow<T>(self, job: impl Future<Output = T>) -> T {
+        tokio::select! {
+            biased;
+            done = job => done,
+            never = self.emit() => never,
         }
-        std::future::pending().await
     }
-}
 
-/// The preview as a data URL, if it is short enough.
-pub(super) fn preview_url(preview: &Image) -> Option<String> {
-    (preview.bytes().len() <= MAX_PREVIEW_BYTES).then(|| encode_data_url(preview))
+    /// Emits what the job reports from this call on. Never returns.
+    pub(super) fn emit<T>(self) -> impl Future<Output = T> {
+        self.emit_every(INTERVAL)
+    }
+
+    fn emit_every<T>(self, interval: Duration) -> impl Future<Output = T> {
+        let mut reports = self.context.progress.subscribe();
+        async move {
+            let mut last_preview = None;
+            // The sender lives as long as the context.
+            while reports.changed().await.is_ok() {
+                let mut progress = reports.borrow_and_update().clone();
+                preview::reduce_long(&mut progress, self.context, self.decoder).await;
+                let data = event_data(progress, self.job_id, &mut last_preview);
+                self.events.emit(PROGRESS, data);
+                tokio::time::sleep(interval).await;
+            }
+            std::future::pending().await
+        }
+    }
 }
 
 /// The known fields, and the preview if it differs from the last one.
@@ -111,17 +106,6 @@ mod tests {
         assert_eq!(event_data(first.clone(), None, &mut last), expected);
         let repeated = event_data(first, None, &mut last);
         assert_eq!(repeated.get("preview"), None);
-        for (width, bytes, is_emitted) in [
-            (2, MAX_PREVIEW_BYTES, true),
-            (3, MAX_PREVIEW_BYTES + 1, false),
-        ] {
-            let progress = Progress {
-                preview: Some(Image::sample(width, bytes)),
-                ..Progress::default()
-            };
-            let data = event_data(progress, None, &mut last);
-            assert_eq!(data.get("preview").is_some(), is_emitted, "{bytes}");
-        }
     }
 
     /// Checks that a job which reports all `fractions` emits exactly the `emitted` ones.
@@ -148,10 +132,16 @@ mod tests {
             chat_id: None,
             message_id: "m".to_owned(),
         });
+        let progress = ProgressEvents {
+            events: &message_events,
+            context: &context,
+            job_id: None,
+            decoder: &Decoder::default(),
+        };
         tokio::select! {
             biased;
             () = job => {}
-            () = emit_every(interval, &message_events, &context, None) => {}
+            () = progress.emit_every(interval) => {}
         }
         let expected: Vec<_> = emitted.iter().map(|it| json!({"fraction": it})).collect();
         let data: Vec<_> = received

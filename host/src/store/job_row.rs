@@ -75,6 +75,8 @@ pub struct Idempotency {
 pub struct JobFilter<'a> {
     /// `None`: of all users.
     pub user_id: Option<&'a str>,
+    /// `None`: of all bindings.
+    pub binding: Option<&'a str>,
     pub states: &'a [JobState],
     /// Only jobs that are older than this one.
     pub before: Option<&'a str>,

@@ -107,6 +107,9 @@ impl Store {
         if let Some(user_id) = filter.user_id {
             query.push(" AND user_id = ").push_bind(user_id);
         }
+        if let Some(binding) = filter.binding {
+            query.push(" AND jobs.binding = ").push_bind(binding);
+        }
         if let Some(before) = filter.before {
             query.push(" AND jobs.id < ").push_bind(before);
         }
@@ -266,6 +269,7 @@ mod tests {
 
     const ALL: JobFilter<'static> = JobFilter {
         user_id: None,
+        binding: None,
         states: &JobState::ALL,
         before: None,
         limit: 10,
@@ -325,6 +329,11 @@ mod tests {
             ..of_ada
         };
         assert_eq!(ids(&store, active).await, ["4", "1"]);
+        let other = JobFilter {
+            binding: Some("none"),
+            ..ALL
+        };
+        assert_eq!(ids(&store, other).await, [""; 0]);
         let names: Vec<_> = store.jobs(ALL).await.unwrap();
         assert_eq!(names[2].1, "bob");
     }

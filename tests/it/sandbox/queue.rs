@@ -84,6 +84,31 @@ async fn queued_job_can_be_cancelled_and_times_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn time_of_a_queued_job_begins_with_its_slot() {
+    let fixture = SandboxFixture::with(slow_upstream().await, &[("PINHOLE_SLOTS", "1")]).await;
+    let first = job_context();
+    let holding = fixture.spawn("wait", LIMITS, &first);
+    fixture.upstream.wait_for_requests(1).await;
+    let short = Limits {
+        wall: SHORT,
+        ..LIMITS
+    };
+    let queued = JobContext {
+        queue_time: Some(LIMITS.wall),
+        ..job_context()
+    };
+    let waiting = fixture.spawn("ask", short, &queued);
+    // Ends after the time of the queued job.
+    let busy = fixture.call("ask", short).await.unwrap_err();
+    assert!(matches!(busy, Error::Busy(SHORT)), "{busy}");
+    assert!(!queued.usage.has_started());
+
+    first.cancel.cancel();
+    engine_error(holding.await.unwrap());
+    assert_eq!(waiting.await.unwrap().unwrap().images.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn slots_are_shared_between_users() {
     let fixture = SandboxFixture::with(slow_upstream().await, &[("PINHOLE_SLOTS", "4")]).await;
     let context_of = |user: &str| JobContext {

@@ -1,6 +1,8 @@
 //! The queue for decoding images, and the memory of their pixels: each decode uses a processor and much
 //! memory.
 
+use std::fmt;
+
 use pinhole_ground::fair_queue::{FairQueue, Permit, QueueFull, QueueLimits, QueuedJob};
 use pinhole_ground::guard::Refusal;
 use pinhole_ground::low_priority;
@@ -56,6 +58,12 @@ pub struct DecodePermit {
 impl Default for Decoder {
     fn default() -> Self {
         Self::new(ProcessMemory::default())
+    }
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder").finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{SetOnce, watch};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ pub struct JobContext {
     pub job: String,
     /// The user whose share of the slots the job uses. `None` is the server itself.
     pub user: Option<String>,
+    /// How long the job waits for a slot before its time begins. `None`: waiting counts.
+    pub queue_time: Option<Duration>,
     /// Cancelled when the caller disconnects or stops the job.
     pub cancel: CancellationToken,
     /// Receives the job's progress.
@@ -53,6 +56,7 @@ impl JobContext {
         Self {
             job,
             user: None,
+            queue_time: None,
             cancel: CancellationToken::new(),
             progress: watch::Sender::default(),
             works_on: CancellationToken::new(),

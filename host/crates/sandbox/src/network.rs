@@ -1,6 +1,7 @@
 //! The network side of a call: its upstreams, and the limits of its requests.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use http::Method;
 use tokio::runtime::Handle;
@@ -28,8 +29,10 @@ pub(crate) struct Network {
     pub(crate) host_tasks: HostTasks,
     /// Runs sockets. Busy guests delay their own runtimes, but not this one.
     pub(crate) io: Handle,
-    /// When requests time out.
-    pub(crate) deadline: Instant,
+    /// When requests time out, once it is known.
+    deadline: OnceLock<Instant>,
+    /// Time of the call, and a little more.
+    max_time: Duration,
     /// For the operator: why the last request failed.
     pub(crate) last_failure: Option<RequestFailure>,
     requests: u32,
@@ -92,6 +95,16 @@ pub(crate) struct Denial {
 }
 
 impl Network {
+    /// The time of the call begins now.
+    pub(crate) fn start_time(&self) {
+        self.deadline();
+    }
+
+    /// When requests time out. The time of a call that waits for its slot begins with the first request.
+    pub(crate) fn deadline(&self) -> Instant {
+        *self.deadline.get_or_init(|| Instant::now() + self.max_time)
+    }
+
     pub(crate) fn new(
         engine: &str,
         upstreams: Arc<Upstreams>,
@@ -106,9 +119,10 @@ impl Network {
             image_hosts,
             host_tasks,
             io: Handle::current(),
+            deadline: OnceLock::new(),
             // After the end of the call, so that a request does not time out just when the guest is
             // cancelled. The guest can still ask its upstream to stop.
-            deadline: Instant::now() + limits.wall + limits.grace,
+            max_time: limits.wall + limits.grace,
             last_failure: None,
             requests: 0,
             max_requests: limits.requests,

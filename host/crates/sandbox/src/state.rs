@@ -152,6 +152,9 @@ impl State {
             limits,
             audit,
         };
+        if state.context.queue_time.is_none() {
+            state.network.start_time();
+        }
         (state, driver)
     }
 

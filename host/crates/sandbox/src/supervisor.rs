@@ -69,7 +69,7 @@ impl<'a> Supervisor<'a> {
     }
 
     async fn acquire_slot(&self) -> Result<Permit, Error> {
-        let wall = self.limits.wall;
+        let max_wait = self.context.queue_time.unwrap_or(self.limits.wall);
         let job = QueuedJob {
             user: self.context.user.as_deref(),
             group: self.group,
@@ -79,9 +79,9 @@ impl<'a> Supervisor<'a> {
             .queue
             .acquire_reporting(job, |waiting| self.report_waiting(waiting));
         tokio::select! {
-            acquired = timeout_at(self.started + wall, acquire) => match acquired {
+            acquired = timeout_at(self.started + max_wait, acquire) => match acquired {
                 Ok(slot) => Ok(slot?),
-                Err(Elapsed { .. }) => Err(Error::Busy(wall)),
+                Err(Elapsed { .. }) => Err(Error::Busy(max_wait)),
             },
             () = self.context.cancel.cancelled() => Err(Error::cancelled()),
         }
@@ -104,7 +104,11 @@ impl<'a> Supervisor<'a> {
         let Limits { wall, grace, .. } = *self.limits;
         let (cancel, runtimes) = (&self.context.cancel, self.sandbox.guest_runtimes.clone());
         let mut call = RunningCall::new(work, runtimes, cancel.clone(), grace);
-        let deadline = self.started + self.limits.enforced_wall();
+        let started = match self.context.queue_time {
+            Some(_) => Instant::now(),
+            None => self.started,
+        };
+        let deadline = started + self.limits.enforced_wall();
         tokio::select! {
             biased;
             ended = timeout_at(deadline, &mut call) => {

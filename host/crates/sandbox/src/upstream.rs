@@ -86,7 +86,7 @@ impl Host for State {
             .network
             .reserve_connection()
             .map_err(|denial| self.deny(denial))?;
-        let (upstreams, deadline) = (self.network.upstreams.clone(), self.network.deadline);
+        let (upstreams, deadline) = (self.network.upstreams.clone(), self.network.deadline());
         let upstream_name = upstream.as_str().into();
         let recorder = self.record_request(&RequestParts {
             upstream: Some(&upstream),
@@ -258,7 +258,7 @@ impl State {
         if self.context.cancel.is_cancelled() {
             return Instant::now() + self.limits.grace;
         }
-        self.network.deadline
+        self.network.deadline()
     }
 
     /// Starts a request. Its sockets, and all that it spawns, are on the server's runtime.

@@ -21,26 +21,9 @@ pub(super) struct JobToResolve {
     /// The language model of the chat, if it belongs to one.
     chat_model: Option<String>,
     /// Default: `generate`.
-    operation: Option<OperationName>,
+    operation: Option<Operation>,
     /// The engine or binding that the request names, if any.
     engine: Option<String>,
-}
-
-/// What a job does.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum OperationName {
-    Generate,
-    Edit,
-}
-
-impl From<OperationName> for Operation {
-    fn from(name: OperationName) -> Self {
-        match name {
-            OperationName::Generate => Self::Generate,
-            OperationName::Edit => Self::Edit,
-        }
-    }
 }
 
 /// `POST /api/v1/bindings/resolve`
@@ -74,7 +57,7 @@ pub(super) async fn resolve(
     let model = job.chat_model.as_deref().filter(|model| !model.is_empty());
     let engine = job.engine.as_deref().filter(|engine| !engine.is_empty());
     let requester = auth::requester(&app, &snapshot, &user, model).await?;
-    let operation = job.operation.unwrap_or(OperationName::Generate).into();
+    let operation = job.operation.unwrap_or_default();
     let resolution = snapshot.resolve(operation, engine, &requester);
     if !auth::may_create_images(&app, &user).await? || user.role == "pending" {
         return Ok(Json(Resolution {

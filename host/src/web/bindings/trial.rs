@@ -11,7 +11,6 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::definition::BindingDefinition;
-use super::resolve::OperationName;
 use super::unknown_binding;
 use crate::app::{App, ChangeError};
 use crate::jobs::{Binding, Error, Operation, SentRequest, Snapshot, VerifiedBinding};
@@ -35,7 +34,7 @@ pub(super) struct Trial {
     /// A definition in place of the stored one of this binding.
     definition: Option<BindingDefinition>,
     /// Default: both for a verification, `edit` for an explanation.
-    operation: Option<OperationName>,
+    operation: Option<Operation>,
 }
 
 /// What a test of a binding found.
@@ -202,7 +201,7 @@ pub(super) async fn verify(
     Path(name): Path<String>,
     Json(trial): Json<Trial>,
 ) -> Result<Json<BindingVerification>, ApiError> {
-    let operation = trial.operation.map(Operation::from);
+    let operation = trial.operation;
     let trial = match trial.prepare(&app, &name, &user).await? {
         Ok(trial) => trial,
         Err(why) => return Ok(Json(BindingVerification::refused(why))),

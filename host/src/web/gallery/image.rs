@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Kind;
-use crate::jobs::ImageMetadata;
+use crate::jobs::{CostEntry, ImageMetadata, Operation};
 use crate::store::GalleryRow;
 
 /// An image, with what made it. Images of early versions lack fields.
@@ -42,7 +42,7 @@ pub(super) struct GalleryImage {
     #[serde(skip_serializing_if = "Option::is_none")]
     negative_prompt: Option<String>,
     /// `generate` or `edit`.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<Operation>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     operation: Option<String>,
     #[schema(nullable = false)]
@@ -95,10 +95,10 @@ pub(super) struct GalleryImage {
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Value>,
-    /// What the upstream charges for the whole job: `amount` and `unit`.
+    /// What the upstream charges for the whole job.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    cost: Option<Value>,
+    cost: Option<CostEntry>,
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<u64>,

@@ -42,6 +42,8 @@ pub(super) struct JobQuery {
     mine: Option<bool>,
     /// For administrators: the jobs of the user with this id.
     user: Option<String>,
+    /// Only jobs of this engine, by the binding's name.
+    engine: Option<String>,
     /// `next` of the previous page.
     cursor: Option<String>,
     /// Jobs on a page. Default: 50.
@@ -101,6 +103,7 @@ pub(super) async fn list(
     let mut lease = app.memory.of(Some(&user.id)).lease(bytes).await?;
     let filter = JobFilter {
         user_id,
+        binding: query.engine.as_deref(),
         states,
         before,
         limit: limit + 1,

@@ -10,7 +10,7 @@ use pinhole_images::Image;
 use super::image_json::{ImageJson, ImageMarker};
 use super::usage::Usage;
 use crate::files::link::FileLinks;
-use crate::jobs::{CompletedJob, ImageDetails};
+use crate::jobs::{CompletedJob, CostEntry, ImageDetails};
 use crate::store::{FileRow, now};
 use crate::web::error::ApiError;
 
@@ -71,14 +71,6 @@ struct ImageEntry {
     flagged: bool,
 }
 
-/// What the upstream charges.
-#[derive(Serialize, ToSchema)]
-struct CostEntry {
-    amount: f64,
-    /// A currency such as `USD`, or the upstream's own unit.
-    unit: String,
-}
-
 /// Properties of the images that the engine reports.
 #[derive(Clone, Debug)]
 pub(super) struct ImageProperties {
@@ -99,10 +91,7 @@ impl ImagesResponse {
             quality: properties.quality,
             size: properties.size,
             usage: properties.usage,
-            cost: completed.cost.as_ref().map(|cost| CostEntry {
-                amount: cost.amount,
-                unit: cost.unit.clone(),
-            }),
+            cost: completed.cost.as_ref().map(CostEntry::from),
             warnings: completed.warnings.clone(),
         }
     }

@@ -27,7 +27,7 @@ pub(super) struct EffectiveSettings {
 struct EffectiveEngine {
     enabled: bool,
     engine: String,
-    /// Whether the engine exists.
+    /// Whether the engine exists, and can do this.
     available: bool,
     source: EngineSource,
     /// Why this engine is used.
@@ -76,14 +76,13 @@ impl EffectiveSettings {
     pub(super) fn new(snapshot: &Snapshot) -> Self {
         let settings = &snapshot.settings;
         let edit = &settings.edit;
-        let is_available = |engine: &str| snapshot.binding(engine).is_some();
         let generating = snapshot.binding(&settings.engine);
         let editing = snapshot.binding(&edit.engine);
         Self {
             generation: EffectiveEngine {
                 enabled: settings.enabled,
                 engine: settings.engine.clone(),
-                available: is_available(&settings.engine),
+                available: generating.is_some(),
                 source: (&settings.engine_reason).into(),
                 reason: settings.engine_reason.to_string(),
                 model: generating
@@ -97,7 +96,7 @@ impl EffectiveSettings {
             edit: EffectiveEngine {
                 enabled: edit.enabled,
                 engine: edit.engine.clone(),
-                available: is_available(&edit.engine),
+                available: editing.is_some_and(|it| it.component.description.abilities.edit),
                 source: (&edit.engine_reason).into(),
                 reason: edit.engine_reason.to_string(),
                 model: editing

@@ -24,7 +24,6 @@ export type ChatModel = Schemas["ChatModel"];
 export type Operation = Schemas["Operation"];
 
 export type GalleryImage = Schemas["GalleryImage"];
-export type ImageLink = Schemas["Link"];
 export type ImageSource = Schemas["GalleryImageSource"];
 
 /** The response to a request with `message_ids`. */

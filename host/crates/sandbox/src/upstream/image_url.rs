@@ -106,7 +106,7 @@ impl State {
             url: url.clone(),
             route,
             max_bytes: self.limits.image.max_bytes,
-            deadline: self.network.deadline,
+            deadline: self.network.deadline(),
             memory: self.memory.clone(),
             recorder: self.recorder.clone(),
             _connection: connection,

@@ -62,7 +62,7 @@ impl HostSocket for State {
             return Err(Error::TooLarge.into());
         }
         self.count_sent(text.len())?;
-        let (cancel, deadline) = (self.context.cancel.clone(), self.network.deadline);
+        let (cancel, deadline) = (self.context.cancel.clone(), self.network.deadline());
         let SocketResource {
             socket,
             counted,

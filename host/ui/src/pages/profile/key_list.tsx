@@ -8,6 +8,8 @@ import { Field } from "../../components/field.tsx";
 import { Form } from "../../components/form.tsx";
 import { Failure, Trouble } from "../../components/notice.tsx";
 import { useAction, useResource } from "../../components/resource.ts";
+import { Section } from "../../components/section.tsx";
+import { Skeleton } from "../../components/skeleton.tsx";
 import { formatAgo, formatDay } from "../../format.ts";
 import { IconPlus } from "../../icons.ts";
 import { t } from "../../text/index.ts";
@@ -32,20 +34,16 @@ export function KeyList({ userId }: KeyListProps) {
     else await remove("/api/v1/users/{id}/keys/{key_id}", { path: { id: userId, key_id: id } });
     keys.reload();
   };
+  const create = (
+    <button type="button" onClick={() => setCreating(true)}>
+      <IconPlus aria-hidden="true" />
+      {t.people.newKey}
+    </button>
+  );
   return (
-    <section class="section" aria-labelledby="keys">
-      <header>
-        <h2 id="keys">{t.people.keys}</h2>
-        {userId === undefined && (
-          <button type="button" onClick={() => setCreating(true)}>
-            <IconPlus aria-hidden="true" />
-            {t.people.newKey}
-          </button>
-        )}
-      </header>
-      <p class="muted">{t.people.keysHint}</p>
+    <Section title={t.people.keys} hint={t.people.keysHint} actions={userId === undefined && create}>
       {keys.error !== undefined && <Failure error={keys.error} onRetry={keys.reload} />}
-      {!keys.value && keys.isLoading && <div class="skeleton" />}
+      {!keys.value && keys.isLoading && <Skeleton />}
       {keys.value?.length === 0 && <p class="muted">{t.people.noKeys}</p>}
       {keys.value && keys.value.length > 0 && <KeyTable keys={keys.value} onRevoke={setRevoked} />}
       {isCreating && (
@@ -61,7 +59,7 @@ export function KeyList({ userId }: KeyListProps) {
           <p>{t.people.revokeHint}</p>
         </Confirm>
       )}
-    </section>
+    </Section>
   );
 }
 

@@ -3,7 +3,6 @@ import type { Text } from "../en/index.ts";
 const count = (n: number, one: string, many: string) => (n === 1 ? `1 ${one}` : `${n} ${many}`);
 
 export const admin: Text["admin"] = {
-  title: "Verwaltung",
   navigation: "Verwaltung",
   pages: {
     engines: "Bilddienste",

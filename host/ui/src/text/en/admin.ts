@@ -4,7 +4,6 @@ import type { JobState } from "../../api/types.ts";
 const count = (n: number, one: string, many: string) => (n === 1 ? `1 ${one}` : `${n} ${many}`);
 
 export const admin = {
-  title: "Admin",
   navigation: "Administration",
   pages: {
     engines: "Engines",

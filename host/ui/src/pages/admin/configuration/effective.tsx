@@ -2,8 +2,8 @@ import type { EffectiveEngine, EffectiveSettings } from "../../../api/types.ts";
 import { Notice } from "../../../components/notice.tsx";
 import { formatNumber } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
-import { Section } from "../engines/overview.tsx";
-import { Status } from "../status.tsx";
+import { Section } from "../../../components/section.tsx";
+import { Status } from "../../../components/status.tsx";
 
 /** The engines that generate and edit, and why these. */
 export function Effective({ settings }: { settings: EffectiveSettings }) {

@@ -74,6 +74,7 @@ export async function settings(page) {
     assert.deepEqual(fallbacks, ["openai", "sketch"]);
     await page.getByRole("button", { name: "Find out" }).click();
     await page.getByRole("region", { name: "Who gets what" }).getByRole("status").waitFor();
+    await page.evaluate(() => scrollTo(0, 0));
     await lookAt(page, "bindings");
     await request(page, "PUT", "/api/v1/fallbacks", { fallbacks: [] });
   });

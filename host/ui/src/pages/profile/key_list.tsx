@@ -55,7 +55,7 @@ export function KeyList({ userId }: KeyListProps) {
         />
       )}
       {revoked && (
-        <Confirm title={t.people.revokeTitle(revoked.name)} label={t.people.revoke} isDanger onConfirm={() => revoke(revoked)} onClose={() => setRevoked(undefined)}>
+        <Confirm title={t.people.revokeTitle(nameOf(revoked))} label={t.people.revoke} isDanger onConfirm={() => revoke(revoked)} onClose={() => setRevoked(undefined)}>
           <p>{t.people.revokeHint}</p>
         </Confirm>
       )}
@@ -82,7 +82,7 @@ function KeyTable({ keys, onRevoke }: { keys: readonly KeyEntry[]; onRevoke: (ke
         {keys.map((key) => (
           <tr key={key.id}>
             <td dir="auto" class="wrap">
-              {key.name}
+              {nameOf(key)}
             </td>
             <td class="wide-only">
               <code>{key.prefix}</code>
@@ -91,7 +91,7 @@ function KeyTable({ keys, onRevoke }: { keys: readonly KeyEntry[]; onRevoke: (ke
             <td>{key.last_used_at === null ? t.people.never : formatAgo(key.last_used_at)}</td>
             <td class="wide-only">{key.expires_at === null ? t.people.never : formatDay(key.expires_at)}</td>
             <td class="number">
-              <button type="button" class="quiet small" aria-label={t.people.revokeNamed(key.name)} onClick={() => onRevoke(key)}>
+              <button type="button" class="quiet small" aria-label={t.people.revokeNamed(nameOf(key))} onClick={() => onRevoke(key)}>
                 {t.people.revoke}
               </button>
             </td>
@@ -100,6 +100,11 @@ function KeyTable({ keys, onRevoke }: { keys: readonly KeyEntry[]; onRevoke: (ke
       </tbody>
     </table>
   );
+}
+
+/** Keys of Open WebUI's API and the first key of a server have no name. */
+function nameOf({ name }: KeyEntry): string {
+  return name || t.people.unnamedKey;
 }
 
 function NewKeyDialog({ onClose }: { onClose: () => void }) {

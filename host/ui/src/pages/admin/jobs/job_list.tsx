@@ -61,7 +61,7 @@ function JobRow({ job, onChange }: { job: Job; onChange: (job: Job) => void }) {
           {job.files.length > 0 && <span>{jobs.images(job.files.length)}</span>}
           {job.cost && <span>{formatCost(job.cost)}</span>}
         </span>
-        {job.error && (
+        {job.error && job.state !== "cancelled" && (
           <span class="job-error" dir="auto">
             {job.error.message}
           </span>

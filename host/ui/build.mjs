@@ -32,7 +32,7 @@ const common = {
 /** The first stylesheet, and those that pages load. */
 const styles = {
   ...common,
-  entryPoints: { style: join(root, "src/style/index.css"), admin: join(root, "src/style/admin.css"), create: join(root, "src/style/create.css") },
+  entryPoints: { style: join(root, "src/style/index.css"), admin: join(root, "src/style/admin.css"), studio: join(root, "src/style/studio.css") },
 };
 
 const url = (path) => `/ui/${path.split("/").at(-1)}`;
@@ -49,7 +49,7 @@ function scripts(builtStyles) {
     ...common,
     entryPoints: { main: join(root, "src/main.tsx") },
     splitting: true,
-    define: { STYLES: JSON.stringify({ admin: built("admin"), create: built("create") }) },
+    define: { STYLES: JSON.stringify({ admin: built("admin"), studio: built("studio") }) },
     plugins: [{ name: "index", setup: (build) => build.onEnd((result) => writeIndex(result, builtStyles)) }],
   };
 }

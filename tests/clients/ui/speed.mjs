@@ -37,7 +37,7 @@ export async function speed(page) {
         }
       });
       await fresh.goto(SERVER);
-      await fresh.getByRole("heading", { level: 1 }).waitFor();
+      await fresh.getByRole("textbox", { name: "Message" }).waitFor();
       times.push(await fresh.evaluate(() => performance.now()));
       await fresh.waitForLoadState("load");
       assert.ok(bytes <= MAX_FIRST_PAGE_BYTES, `the first page has ${bytes} bytes:\n${files.join("\n")}`);

@@ -20,7 +20,7 @@ export function PasswordForm() {
           <Field label={t.people.currentPassword}>
             <input name="password" type="password" autocomplete="current-password" required />
           </Field>
-          <Field label={t.people.newPassword} hint={t.welcome.passwordHint}>
+          <Field label={t.people.newPassword} hint={t.shell.passwordHint}>
             <input name="new" type="password" autocomplete="new-password" required minLength={8} />
           </Field>
         </div>

@@ -123,6 +123,7 @@ export const admin: Text["admin"] = {
     edit: "Bearbeitungen",
     disabled: "Ausgeschaltet",
     missing: "Diesen Bilddienst gibt es nicht",
+    cannotEdit: "Dieser Bilddienst kann keine Bilder bearbeiten, oder es gibt ihn nicht",
     engineChoice: "Der Bilddienst wählt",
     model: "Modell",
     size: "Größe",

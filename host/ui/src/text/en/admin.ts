@@ -125,6 +125,7 @@ export const admin = {
     edit: "Edits",
     disabled: "Switched off",
     missing: "This engine does not exist",
+    cannotEdit: "This engine cannot edit images, or does not exist",
     engineChoice: "The engine chooses",
     model: "Model",
     size: "Size",

@@ -166,7 +166,7 @@ function NewPersonDialog({ onClose }: { onClose: () => void }) {
         <Field label={t.people.email}>
           <input name="email" type="email" required autocomplete="off" />
         </Field>
-        <Field label={t.people.firstPassword} hint={t.welcome.passwordHint}>
+        <Field label={t.people.firstPassword} hint={t.shell.passwordHint}>
           <input name="password" type="password" required minLength={8} autocomplete="new-password" />
         </Field>
         <Field label={t.people.role}>

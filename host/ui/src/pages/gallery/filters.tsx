@@ -102,7 +102,7 @@ function Choice({ name, label, values, titles = {} }: ChoiceProps) {
   const all = value === "" || values.includes(value) ? values : [...values, value];
   if (all.length < 2 && value === "") return null;
   return (
-    <label class={value === "" ? "chip" : "chip on"}>
+    <label class={value === "" ? "chip select-chip" : "chip select-chip on"}>
       <span class="visually-hidden">{label}</span>
       <select value={value} onChange={(event) => setQuery({ [name]: event.currentTarget.value || undefined })}>
         <option value="">{label}</option>

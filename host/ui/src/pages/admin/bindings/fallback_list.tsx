@@ -69,7 +69,7 @@ export function FallbackList({ list, onChange }: { list: BindingList; onChange: 
         {announcement}
       </span>
       {others.length > 0 && (
-        <label class="chip add-chip">
+        <label class="chip select-chip add-chip">
           <span class="visually-hidden">{t.settings.addFallback}</span>
           <select value="" onChange={(event) => void save.run([...names, event.currentTarget.value])}>
             <option value="">{t.settings.addFallback}</option>

@@ -55,7 +55,7 @@ function PersonField() {
   return (
     <div class="stack tight">
       <Field label={t.settings.person}>
-        <select name="user">
+        <select name="user" required={query !== ""}>
           {query === "" && <option value="">{t.settings.me}</option>}
           {users.map((it) => (
             <option key={it.id} value={it.id}>

@@ -88,7 +88,7 @@ function PeopleFilter() {
         <span class="visually-hidden">{t.people.search}</span>
         <input type="search" placeholder={t.people.search} value={query.get("q") ?? ""} maxLength={200} onChange={(event) => setQuery({ q: event.currentTarget.value, page: undefined })} />
       </label>
-      <label class={query.get("role") ? "chip on" : "chip"}>
+      <label class={query.get("role") ? "chip select-chip on" : "chip select-chip"}>
         <span class="visually-hidden">{t.people.role}</span>
         <select value={query.get("role") ?? ""} onChange={(event) => setQuery({ role: event.currentTarget.value, page: undefined })}>
           <option value="">{t.people.allRoles}</option>

@@ -36,9 +36,9 @@ spec:
   serviceAccountName: {{ . }}
   {{- end }}
   automountServiceAccountToken: false
-  # Variables such as PINHOLE_PORT would look like those of the server.
+  # Variables that name services would look like those of the server.
   enableServiceLinks: false
-  # preStop, then PINHOLE_DRAIN_SECS, then 23 seconds in which jobs and responses end.
+  # preStop, then the time in which the server ends its jobs and responses.
   terminationGracePeriodSeconds: 60
   securityContext:
     runAsNonRoot: true
@@ -86,12 +86,6 @@ spec:
           value: {{ . | quote }}
         {{- end }}
         {{- if .Values.severalHosts.enabled }}
-        - name: PINHOLE_HOST
-          valueFrom:
-            fieldRef:
-              fieldPath: metadata.name
-        - name: PINHOLE_DRAIN_SECS
-          value: "30"
         - name: STORAGE_PROVIDER
           value: s3
         - name: S3_BUCKET_NAME

@@ -23,6 +23,7 @@ mod comfyui;
 mod command;
 mod compile;
 mod contract_page;
+mod deploy;
 mod dialects;
 mod egress;
 mod engine_start;

@@ -19,16 +19,17 @@ let source: EventSource | undefined;
 /** The stream was closed, and events may be missing. */
 let isLost = false;
 
-/** Time for which stored events are read: the server sends them at once, and then new ones. In milliseconds. */
+/** Time for which stored events are read: the server sends them first, and then new ones. In milliseconds. */
 const STORED_MS = 2_000;
 
 /** The newest events of a chat that the server still has. */
 export async function* storedEvents(chatId: string): AsyncGenerator<ServerEvent> {
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(), STORED_MS);
+  let timer: ReturnType<typeof setTimeout> | undefined;
   try {
     // After an id that is not known, the server sends all that it has.
     const response = await fetch(url("/api/events", {}, { chat_id: chatId }), { headers: { "last-event-id": "" }, signal: controller.signal });
+    timer = setTimeout(() => controller.abort(), STORED_MS);
     const reader = response.ok ? response.body?.pipeThrough(new TextDecoderStream()).getReader() : undefined;
     let rest = "";
     for (let read = await reader?.read(); read && !read.done; read = await reader?.read()) {

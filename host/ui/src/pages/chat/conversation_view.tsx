@@ -36,7 +36,8 @@ export function ConversationView() {
       const isChanging = element?.contains(document.activeElement) && document.activeElement?.matches("textarea");
       if (isAtEnd.current && !isChanging) scrollToEnd();
     });
-    if (element) growth.observe(element);
+    // The conversation grows, and so does the composer when an image is attached.
+    growth.observe(document.body);
     addEventListener("scroll", onScroll, { passive: true });
     return () => {
       growth.disconnect();

@@ -5,6 +5,8 @@
 //! that changes a table of [`IDENTITY_TABLES`]; SQLite's update hook notices them, so no statement can be forgotten.
 //! The version is in a file, because `pinhole user` and `pinhole key` change identities while the server runs.
 //!
+//! With PostgreSQL there is no cache: its servers are on several machines, which share no file.
+//!
 //! Entries expire, in case a process ends between its commit and the change of the version, or another program writes.
 
 use std::collections::HashMap;
@@ -20,7 +22,7 @@ use pinhole_ground::data_dir;
 use sqlx::sqlite::SqliteConnection;
 use tokio::time::Instant;
 
-use super::{CredentialId, User, now};
+use super::{CredentialId, Store, User, now};
 
 /// The tables that decide who a request's user is, and what the user may do.
 const IDENTITY_TABLES: [&str; 6] = [
@@ -57,7 +59,7 @@ pub struct CredentialUser {
 }
 
 /// The groups of a user.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct UserGroups {
     pub(super) names: Vec<String>,
     /// One of them has the permission `features.image_generation`.
@@ -156,6 +158,21 @@ impl IdentityCache {
     }
 }
 
+impl Store {
+    /// The user of a credential, read with `read` unless the cache has it. PostgreSQL has no cache: servers elsewhere
+    /// change identities.
+    pub(super) async fn cached_user(
+        &self,
+        credential: CredentialId,
+        read: impl AsyncFnOnce() -> sqlx::Result<Option<CredentialUser>>,
+    ) -> sqlx::Result<Option<CredentialUser>> {
+        match &self.identities {
+            Some(identities) => identities.user(credential, read).await,
+            None => read().await,
+        }
+    }
+}
+
 impl IdentityChange {
     /// Notices the changes that the connection makes.
     pub(super) async fn watch(&self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
@@ -216,7 +233,6 @@ fn lock<T>(entries: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Store;
 
     /// Two stores of one data directory, as the server and a command have.
     async fn two_stores() -> (tempfile::TempDir, Store, Store, String) {

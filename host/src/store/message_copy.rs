@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
-
 use super::ChatMessage;
+use super::database::{Connection, Row, query};
 use super::message_files::save_attached_files;
 use super::messages::to_json;
 
@@ -33,25 +31,25 @@ impl MessageColumns {
         }
     }
 
-    fn from_row(row: &SqliteRow) -> sqlx::Result<(String, Self)> {
+    fn from_row(row: &Row) -> sqlx::Result<(String, Self)> {
         let columns = Self {
             parent_id: row.try_get("parent_id")?,
             role: row.try_get("role")?,
             position: row.try_get("position")?,
             content: row.try_get("content")?,
             rest: row.try_get("rest")?,
-            seen: row.try_get::<i64, _>("seen")? == 1,
+            seen: row.try_get_flag("seen")?,
         };
         Ok((row.try_get("id")?, columns))
     }
 
     async fn write(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         chat_id: &str,
         id: &str,
     ) -> sqlx::Result<()> {
-        sqlx::query(
+        query(
             "INSERT INTO messages (chat_id, id, parent_id, role, position, content, rest, seen)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
              ON CONFLICT (chat_id, id) DO UPDATE SET
@@ -78,12 +76,12 @@ impl MessageColumns {
 /// Writes only what differs. What the server added remains even if the copy lacks it: statuses, files,
 /// and messages that no client has seen.
 pub(super) async fn save_messages(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     chat_id: &str,
     user_id: &str,
     copy: &[ChatMessage],
 ) -> sqlx::Result<()> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT id, parent_id, role, position, content, rest, seen FROM messages WHERE chat_id = $1",
     )
     .bind(chat_id)
@@ -103,7 +101,7 @@ pub(super) async fn save_messages(
     }
     for (id, columns) in &stored {
         if columns.seen {
-            sqlx::query("DELETE FROM messages WHERE chat_id = $1 AND id = $2")
+            query("DELETE FROM messages WHERE chat_id = $1 AND id = $2")
                 .bind(chat_id)
                 .bind(id)
                 .execute(&mut *connection)

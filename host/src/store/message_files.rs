@@ -5,8 +5,8 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
-use sqlx::{Row, SqliteConnection};
 
+use super::database::{Connection, query};
 use super::{ChatMessage, NewFile};
 
 /// The stored files of all messages of a chat.
@@ -20,14 +20,14 @@ struct LinkedFiles {
 
 /// Links files to a message, each with its entry, before those that it has.
 pub(super) async fn add_message_files(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     chat_id: &str,
     message_id: &str,
     files: &[NewFile],
 ) -> sqlx::Result<()> {
     // The last one first, so that each goes in front.
     for file in files.iter().rev() {
-        sqlx::query(
+        query(
             "INSERT INTO message_files (chat_id, message_id, position, file_id, entry)
              SELECT $1, $2, COALESCE(MIN(position), 0) - 1, $3, $4 FROM message_files
              WHERE chat_id = $1 AND message_id = $2 AND position < 0",
@@ -44,7 +44,7 @@ pub(super) async fn add_message_files(
 
 /// Replaces the files that clients attached, for each message whose attached files have changed.
 pub(super) async fn save_attached_files(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     chat_id: &str,
     user_id: &str,
     copy: &[ChatMessage],
@@ -67,16 +67,14 @@ pub(super) async fn save_attached_files(
         if texts == linked.attached.remove(&stored.id).unwrap_or_default() {
             continue;
         }
-        sqlx::query(
-            "DELETE FROM message_files WHERE chat_id = $1 AND message_id = $2 AND position >= 0",
-        )
-        .bind(chat_id)
-        .bind(&stored.id)
-        .execute(&mut *connection)
-        .await?;
+        query("DELETE FROM message_files WHERE chat_id = $1 AND message_id = $2 AND position >= 0")
+            .bind(chat_id)
+            .bind(&stored.id)
+            .execute(&mut *connection)
+            .await?;
         for ((entry, text), position) in attached.into_iter().zip(&texts).zip(0_i64..) {
             // A file of another user is not linked to the chat.
-            sqlx::query(
+            query(
                 "INSERT INTO message_files (chat_id, message_id, position, file_id, entry)
                  VALUES ($1, $2, $3, (SELECT id FROM files WHERE id = $4 AND user_id = $5), $6)",
             )
@@ -94,10 +92,10 @@ pub(super) async fn save_attached_files(
 }
 
 async fn load_linked_files(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     chat_id: &str,
 ) -> sqlx::Result<LinkedFiles> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT message_id, position, file_id, entry FROM message_files WHERE chat_id = $1
          ORDER BY position",
     )
@@ -108,7 +106,7 @@ async fn load_linked_files(
     for row in &rows {
         let message_id: String = row.try_get("message_id")?;
         let file_id: Option<String> = row.try_get("file_id")?;
-        match (row.try_get::<i64, _>("position")?, file_id) {
+        match (row.try_get::<i64>("position")?, file_id) {
             (..0, Some(file_id)) => _ = linked.generated.insert((message_id, file_id)),
             (..0, None) => {}
             _ => linked

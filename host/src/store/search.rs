@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use super::chats::summary_from_row;
+use super::database::{Dialect, query};
 use super::files::file_from_row;
 use super::search_index::MAX_INDEXED_CHARS;
 use super::{ChatFilter, ChatSummary, FileRow, SearchError, Store};
@@ -23,40 +24,76 @@ const MAX_SCANNED_TEXTS: i64 = 2_000;
 /// Characters of each of them: those that the index has of a text.
 const MAX_SCANNED_CHARS: i64 = MAX_INDEXED_CHARS as i64;
 
+/// The statement of a search: which index it reads, how that compares, and how texts without index are compared.
 /// `own` is the range of the ids of the user's texts, as the migration assigns them.
-const SEARCH_CHATS: &str = "WITH own (first_id, last_id) AS (
+macro_rules! search_chats {
+    ($stale_index:literal, $matches:literal, $like:literal) => {
+        concat!(
+            "WITH own (first_id, last_id) AS (
         SELECT number * 4294967296, (number + 1) * 4294967296 - 1 FROM user_storage
         WHERE user_id = $1),
     scanned (chat_id, message_id) AS (
         SELECT * FROM (
-            SELECT chat_id, message_id FROM search_rows INDEXED BY stale_search_rows
+            SELECT chat_id, message_id FROM search_rows ",
+            $stale_index,
+            "
             WHERE is_stale = 1
                 AND id BETWEEN (SELECT first_id FROM own) AND (SELECT last_id FROM own)
-            ORDER BY id DESC LIMIT $4)
+            ORDER BY id DESC LIMIT $4) AS stale_rows
         UNION ALL
         SELECT * FROM (
             SELECT chat_id, message_id FROM search_rows
             WHERE $12 = 0
                 AND id BETWEEN (SELECT first_id FROM own) AND (SELECT last_id FROM own)
-            ORDER BY id DESC LIMIT $4)),
+            ORDER BY id DESC LIMIT $4) AS newest_rows),
     found (chat_id) AS (
         SELECT chat_id FROM search_rows WHERE id IN (
             SELECT rowid FROM search_index
-            WHERE search_index MATCH $2
+            WHERE ",
+            $matches,
+            "
                 AND rowid BETWEEN (SELECT first_id FROM own) AND (SELECT last_id FROM own)
             ORDER BY rowid DESC LIMIT $3)
         UNION
         SELECT chat_id FROM scanned
         WHERE CASE message_id
-            WHEN '' THEN (SELECT title FROM chats WHERE id = chat_id) LIKE $5 ESCAPE '\\'
-            ELSE (SELECT SUBSTR(content, 1, $7) FROM messages
+            WHEN '' THEN (SELECT title FROM chats WHERE id = chat_id) ",
+            $like,
+            " $5 ESCAPE '\\'
+            ELSE (SELECT SUBSTR(content, 1, CAST($7 AS INTEGER)) FROM messages
                 WHERE messages.chat_id = scanned.chat_id AND id = message_id)
-                LIKE $6 ESCAPE '\\' END)
+                ",
+            $like,
+            " $6 ESCAPE '\\' END)
     SELECT id, title, created_at, updated_at FROM chats
     WHERE id IN (SELECT chat_id FROM found) AND user_id = $1
         AND (CAST($8 AS BIGINT) IS NULL OR archived = $8)
         AND (CAST($9 AS BIGINT) IS NULL OR pinned = $9)
-    ORDER BY updated_at DESC, id LIMIT $10 OFFSET $11";
+    ORDER BY updated_at DESC, id LIMIT $10 OFFSET $11"
+        )
+    };
+}
+
+const SEARCH_CHATS_SQLITE: &str = search_chats!(
+    "INDEXED BY stale_search_rows",
+    "search_index MATCH $2",
+    "LIKE"
+);
+const SEARCH_CHATS_POSTGRES: &str = search_chats!("", "text LIKE $2 ESCAPE '\\'", "ILIKE");
+
+/// The files of an owner, or of all users, whose name matches.
+macro_rules! search_files {
+    ($like:literal) => {
+        concat!(
+            "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
+             WHERE deleted_at IS NULL AND (CAST($1 AS TEXT) IS NULL OR user_id = $1)
+                 AND name ",
+            $like,
+            " $2 ESCAPE '\\'
+             ORDER BY created_at DESC, id LIMIT $3 OFFSET $4"
+        )
+    };
+}
 
 /// A page of results.
 #[derive(Clone, Copy, Debug)]
@@ -78,9 +115,17 @@ impl Store {
         let mut search = self.searches.start(user_id).await?;
         let compared = beginning(text, MAX_COMPARED_CHARS);
         let is_indexed = compared.chars().count() >= MIN_INDEXED_CHARS;
-        let rows = sqlx::query(SEARCH_CHATS)
+        let (statement, indexed_text) = match self.database.dialect() {
+            Dialect::Sqlite => (SEARCH_CHATS_SQLITE, Some(phrase(&compared))),
+            Dialect::Postgres => {
+                let pattern = containing_pattern(&compared.to_lowercase());
+                // NULL matches nothing, as a phrase without a trigram does.
+                (SEARCH_CHATS_POSTGRES, is_indexed.then_some(pattern))
+            }
+        };
+        let rows = query(statement)
             .bind(user_id)
-            .bind(phrase(&compared))
+            .bind(&indexed_text)
             .bind(MAX_FOUND_TEXTS)
             .bind(MAX_SCANNED_TEXTS)
             .bind(containing_pattern(&compared))
@@ -112,12 +157,10 @@ impl Store {
         page: Page,
     ) -> Result<Vec<FileRow>, SearchError> {
         let mut search = self.searches.start(searcher_id).await?;
-        let rows = sqlx::query(
-            "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
-             WHERE deleted_at IS NULL AND (CAST($1 AS TEXT) IS NULL OR user_id = $1)
-                 AND name LIKE $2 ESCAPE '\\'
-             ORDER BY created_at DESC, id LIMIT $3 OFFSET $4",
-        )
+        let rows = query(match self.database.dialect() {
+            Dialect::Sqlite => search_files!("LIKE"),
+            Dialect::Postgres => search_files!("ILIKE"),
+        })
         .bind(owner_id)
         .bind(escape_like(pattern).replace('*', "%").replace('?', "_"))
         .bind(i64::from(page.limit))

@@ -173,6 +173,12 @@ pub async fn open_store(config: &Config) -> Result<Store> {
     Store::connect(&config.data, &config.database).await
 }
 
+/// Opens the database and migrates its tables. Creates the data directory if it is missing.
+pub async fn open_database(config: &Config) -> Result<Store> {
+    open_data_dir(config)?;
+    open_store(config).await
+}
+
 /// The engines of a data directory, for commands that start no server. While a server runs, it decides about the
 /// engine directory.
 pub async fn open_releases(config: &Config) -> Result<Arc<Releases>> {

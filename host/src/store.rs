@@ -4,8 +4,11 @@ mod accounts;
 mod api_keys;
 mod chat_content;
 mod chats;
+#[cfg(test)]
+mod concurrency_tests;
 mod credentials;
 mod database;
+mod database_copy;
 mod engine_results;
 mod engines;
 mod files;
@@ -25,6 +28,8 @@ mod migrations;
 mod responses;
 mod running_turns;
 mod schema;
+#[cfg(test)]
+mod schema_tests;
 mod search;
 mod search_index;
 mod search_pool;
@@ -33,6 +38,8 @@ mod settings;
 mod setup;
 mod sqlite_file;
 mod storage;
+#[cfg(test)]
+mod test_database;
 mod trouble;
 mod turns;
 mod user_settings;
@@ -63,6 +70,7 @@ pub use chats::{
 };
 pub use credentials::CredentialId;
 pub use database::{DatabaseLocation, PostgresServer};
+pub use database_copy::{CopiedTable, copy_database};
 pub use engine_results::EngineResult;
 pub use engines::{
     EngineChange, EngineRows, GrantRow, HistoryRow, ReleaseRow, ReleaseState, TrackRow,
@@ -152,7 +160,7 @@ impl Store {
         let writer = SqliteWriter::new(file.options, ballast, identities.clone());
         Ok(Self {
             database,
-            writer: Arc::new(Writer::Sqlite(writer)),
+            writer: Arc::new(Writer::Sqlite(Box::new(writer))),
             searches: Arc::new(searches),
             identities: Some(identities),
             last_uses: Arc::default(),

@@ -23,6 +23,7 @@ mod comfyui;
 mod command;
 mod compile;
 mod contract_page;
+mod databases;
 mod dialects;
 mod egress;
 mod engine_start;

@@ -27,15 +27,20 @@ pub(crate) fn install_system_package(program: &str) -> Result<()> {
     if is_installed(program) {
         return Ok(());
     }
-    announce(&format!("installing {program}"));
-    let status = Command::new("apt-get")
-        .args(["install", "--yes", "--no-install-recommends", program])
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .status();
-    if status.is_ok_and(|status| status.success()) && is_installed(program) {
+    if install_package(program) && is_installed(program) {
         return Ok(());
     }
     bail!("cannot install {program}: install it with the system's package manager")
+}
+
+/// Installs a package of Debian. Returns false if it cannot be installed.
+pub(crate) fn install_package(package: &str) -> bool {
+    announce(&format!("installing {package}"));
+    let status = Command::new("apt-get")
+        .args(["install", "--yes", "--no-install-recommends", package])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// A pip command that installs the packages of a requirements file into a directory.

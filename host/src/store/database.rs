@@ -13,12 +13,16 @@ mod row;
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
 pub use location::{DatabaseLocation, PostgresServer};
 pub(super) use postgres::{PostgresConnection, PostgresPool, is_lost};
+use query::Executor;
 pub(super) use query::{Parameter, Query, query};
 pub(super) use row::Row;
+
+/// Rows that one statement writes. SQLite accepts 32,766 values.
+pub(super) const BATCH_ROWS: usize = 100;
 
 /// A database with its connections that read.
 #[derive(Clone, Debug)]
@@ -39,17 +43,27 @@ pub(super) enum Connection {
     /// The only one that writes.
     SqliteWriter(SqliteConnection),
     Sqlite(PoolConnection<Sqlite>),
-    SqliteSnapshot(Transaction<'static, Sqlite>),
+    SqliteTransaction(Transaction<'static, Sqlite>),
     Postgres(PostgresConnection),
 }
 
-/// What only one transaction of all servers does at a time. The value is the key of PostgreSQL's lock.
+/// What only one transaction of all servers does at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lock {
     /// Decides who is an administrator.
-    Administrators = 0x7069_6e68_0001,
+    Administrators,
     /// Migrates the tables.
-    Migrations = 0x7069_6e68_0002,
+    Migrations,
+}
+
+impl Lock {
+    /// The key of PostgreSQL's lock. Other programs in the database have other keys.
+    fn key(self) -> i64 {
+        match self {
+            Self::Administrators => 0x7069_6e68_0001,
+            Self::Migrations => 0x7069_6e68_0002,
+        }
+    }
 }
 
 impl Database {
@@ -68,10 +82,20 @@ impl Database {
         })
     }
 
+    /// A transaction that writes without the writer of a [store](super::Store). No other program may write.
+    pub(super) async fn exclusive(&self) -> sqlx::Result<Connection> {
+        Ok(match self {
+            Self::Sqlite(pool) => {
+                Connection::SqliteTransaction(pool.begin_with("BEGIN IMMEDIATE").await?)
+            }
+            Self::Postgres(pool) => Connection::Postgres(pool.begin("BEGIN").await?),
+        })
+    }
+
     /// A connection whose statements read the rows of one moment.
     pub(super) async fn snapshot(&self) -> sqlx::Result<Connection> {
         Ok(match self {
-            Self::Sqlite(pool) => Connection::SqliteSnapshot(pool.begin().await?),
+            Self::Sqlite(pool) => Connection::SqliteTransaction(pool.begin().await?),
             Self::Postgres(pool) => {
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
                 Connection::Postgres(pool.begin(begin).await?)
@@ -81,9 +105,30 @@ impl Database {
 }
 
 impl Connection {
+    /// Runs statements without values, whose text is made of names of the schema.
+    pub(super) async fn run_script(&mut self, script: String) -> sqlx::Result<()> {
+        match self.into() {
+            Executor::Sqlite(connection) => {
+                let script = sqlx::raw_sql(AssertSqlSafe(script));
+                script.execute(connection).await.map(|_| ())
+            }
+            Executor::Postgres(connection) => connection.run_script(script).await,
+            Executor::SqlitePool(_) | Executor::PostgresPool(_) => Ok(()),
+        }
+    }
+
+    /// Commits the transaction of [`Database::exclusive`].
+    pub(super) async fn commit(self) -> sqlx::Result<()> {
+        match self {
+            Self::SqliteTransaction(transaction) => transaction.commit().await,
+            Self::Postgres(connection) => connection.commit().await,
+            Self::SqliteWriter(_) | Self::Sqlite(_) => Ok(()),
+        }
+    }
+
     pub(super) fn dialect(&self) -> Dialect {
         match self {
-            Self::SqliteWriter(_) | Self::Sqlite(_) | Self::SqliteSnapshot(_) => Dialect::Sqlite,
+            Self::SqliteWriter(_) | Self::Sqlite(_) | Self::SqliteTransaction(_) => Dialect::Sqlite,
             Self::Postgres(_) => Dialect::Postgres,
         }
     }
@@ -91,8 +136,9 @@ impl Connection {
     /// Waits for the transactions of other servers that hold this lock, and holds it until the transaction ends.
     pub(super) async fn lock(&mut self, lock: Lock) -> sqlx::Result<()> {
         if self.dialect() == Dialect::Postgres {
-            let query = query("SELECT pg_advisory_xact_lock($1)").bind(lock as i64);
-            query.execute(self).await?;
+            let key = lock.key();
+            self.run_script(format!("SELECT pg_advisory_xact_lock({key})"))
+                .await?;
         }
         Ok(())
     }

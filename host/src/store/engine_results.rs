@@ -76,25 +76,28 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::test_database::TestDatabase;
 
     #[tokio::test]
     async fn results_of_a_minute_are_added_up() {
-        let data = tempfile::tempdir().unwrap();
-        let store = Store::open(data.path()).await.unwrap();
-        let result = |outcome: &str, jobs| EngineResult {
-            digest: "a".into(),
-            outcome: outcome.into(),
-            jobs,
-            own_ms: 10 * jobs,
-        };
-        let batch = [result("ok", 2), result("crash", 1)];
-        store.add_engine_results(&batch).await.unwrap();
-        store.add_engine_results(&batch[..1]).await.unwrap();
-        let mut read = store.engine_results("a", now() - 120).await.unwrap();
-        read.sort_by(|a, b| a.outcome.cmp(&b.outcome));
-        assert_eq!(read, [result("crash", 1), result("ok", 4)]);
-        let later = store.engine_results("a", now() + 120).await.unwrap();
-        assert!(later.is_empty());
-        assert!(store.engine_results("b", 0).await.unwrap().is_empty());
+        TestDatabase::each(async |test| {
+            let store = &test.store;
+            let result = |outcome: &str, jobs| EngineResult {
+                digest: "a".into(),
+                outcome: outcome.into(),
+                jobs,
+                own_ms: 10 * jobs,
+            };
+            let batch = [result("ok", 2), result("crash", 1)];
+            store.add_engine_results(&batch).await.unwrap();
+            store.add_engine_results(&batch[..1]).await.unwrap();
+            let mut read = store.engine_results("a", now() - 120).await.unwrap();
+            read.sort_by(|a, b| a.outcome.cmp(&b.outcome));
+            assert_eq!(read, [result("crash", 1), result("ok", 4)]);
+            let later = store.engine_results("a", now() + 120).await.unwrap();
+            assert!(later.is_empty());
+            assert!(store.engine_results("b", 0).await.unwrap().is_empty());
+        })
+        .await;
     }
 }

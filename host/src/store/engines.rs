@@ -418,6 +418,7 @@ fn read_grant(row: &Row) -> sqlx::Result<GrantRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::test_database::TestDatabase;
 
     fn track(current: &str) -> TrackRow {
         TrackRow {
@@ -435,27 +436,29 @@ mod tests {
 
     #[tokio::test]
     async fn change_of_a_track_that_has_moved_writes_nothing() {
-        let data = tempfile::tempdir().unwrap();
-        let store = Store::open(data.path()).await.unwrap();
-        let write = async |before: Option<TrackRow>, after: Option<TrackRow>| {
-            let change = EngineChange {
-                track: Some((before, after)),
-                files: vec![("draw.wasm".into(), Some("x".into()))],
-                ..EngineChange::default()
+        TestDatabase::each(async |test| {
+            let store = &test.store;
+            let write = async |before: Option<TrackRow>, after: Option<TrackRow>| {
+                let change = EngineChange {
+                    track: Some((before, after)),
+                    files: vec![("draw.wasm".into(), Some("x".into()))],
+                    ..EngineChange::default()
+                };
+                store.change_engine(&change).await.unwrap()
             };
-            store.change_engine(&change).await.unwrap()
-        };
-        assert!(write(None, Some(track("a"))).await);
-        let first = store.engine_rows().await.unwrap().tracks.remove(0);
-        assert_eq!((first.current.as_str(), first.revision), ("a", 1));
-        assert!(write(Some(first.clone()), Some(track("b"))).await);
-        // The first revision is gone: neither a change, nor a removal, nor another track of the name.
-        assert!(!write(Some(first.clone()), Some(track("c"))).await);
-        assert!(!write(Some(first), None).await);
-        assert!(!write(None, Some(track("c"))).await);
-        let second = store.engine_rows().await.unwrap().tracks.remove(0);
-        assert_eq!((second.current.as_str(), second.revision), ("b", 2));
-        assert!(write(Some(second), None).await);
-        assert!(store.engine_rows().await.unwrap().tracks.is_empty());
+            assert!(write(None, Some(track("a"))).await);
+            let first = store.engine_rows().await.unwrap().tracks.remove(0);
+            assert_eq!((first.current.as_str(), first.revision), ("a", 1));
+            assert!(write(Some(first.clone()), Some(track("b"))).await);
+            // The first revision is gone: neither a change, nor a removal, nor another track of the name.
+            assert!(!write(Some(first.clone()), Some(track("c"))).await);
+            assert!(!write(Some(first), None).await);
+            assert!(!write(None, Some(track("c"))).await);
+            let second = store.engine_rows().await.unwrap().tracks.remove(0);
+            assert_eq!((second.current.as_str(), second.revision), ("b", 2));
+            assert!(write(Some(second), None).await);
+            assert!(store.engine_rows().await.unwrap().tracks.is_empty());
+        })
+        .await;
     }
 }

@@ -171,13 +171,12 @@ impl Store {
 }
 
 async fn insert_rows(connection: &mut Connection, files: &[NewFile]) -> sqlx::Result<()> {
-    let mut insert = query(
+    let insert = query(
         "INSERT INTO files (id, user_id, name, media_type, size_bytes, hash, meta, created_at,
              width, height, is_generated, binding, engine, model, chat_id, search_text) VALUES ",
     );
-    let mut separator = "(";
-    for NewFile { row, gallery, .. } in files {
-        let pixels = |number| Some(i64::from(number)).filter(|number| *number > 0);
+    let pixels = |number| Some(i64::from(number)).filter(|number| *number > 0);
+    let rows = files.iter().map(|NewFile { row, gallery, .. }| {
         let values: [Parameter<'_>; 16] = [
             (&row.id).into(),
             (&row.user_id).into(),
@@ -196,10 +195,9 @@ async fn insert_rows(connection: &mut Connection, files: &[NewFile]) -> sqlx::Re
             (&gallery.chat_id).into(),
             search_text(&row.name, &gallery.prompt).into(),
         ];
-        insert = insert.push(separator).push_list(values).push(")");
-        separator = ", (";
-    }
-    insert.execute(connection).await.map(|_| ())
+        values
+    });
+    insert.push_rows(rows).execute(connection).await.map(|_| ())
 }
 
 pub(super) fn file_from_row(row: &Row) -> sqlx::Result<FileRow> {

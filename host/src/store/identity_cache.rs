@@ -233,47 +233,51 @@ fn lock<T>(entries: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::test_database::TestDatabase;
 
-    /// Two stores of one data directory, as the server and a command have.
-    async fn two_stores() -> (tempfile::TempDir, Store, Store, String) {
-        let data = tempfile::tempdir().unwrap();
-        let server = Store::open(data.path()).await.unwrap();
-        let key = server.create_first_administrator().await.unwrap().unwrap();
-        let command = Store::open(data.path()).await.unwrap();
-        (data, server, command, key)
+    /// Two stores of one database, as the server and a command have, and an administrator's key.
+    async fn two_stores(test: &TestDatabase) -> (&Store, Store, String) {
+        let key = test.store.create_first_administrator().await.unwrap();
+        (&test.store, test.connect().await, key.unwrap())
     }
 
     #[tokio::test]
     async fn identity_cache_sees_each_change_of_another_process_at_once() {
-        let (_data, server, command, key) = two_stores().await;
-        for _ in 0..20 {
+        TestDatabase::each(async |test| {
+            let (server, command, key) = two_stores(&test).await;
+            for _ in 0..20 {
+                let user = server.user_by_key(&key).await.unwrap().unwrap();
+                let name = format!("{}x", user.name);
+                command
+                    .update_user(&user.id, &name, "admin", None)
+                    .await
+                    .unwrap();
+                let changed = server.user_by_key(&key).await.unwrap().unwrap();
+                assert_eq!(changed.name, name);
+            }
             let user = server.user_by_key(&key).await.unwrap().unwrap();
-            let name = format!("{}x", user.name);
-            command
-                .update_user(&user.id, &name, "admin", None)
-                .await
-                .unwrap();
-            let changed = server.user_by_key(&key).await.unwrap().unwrap();
-            assert_eq!(changed.name, name);
-        }
-        let user = server.user_by_key(&key).await.unwrap().unwrap();
-        command.revoke_keys(&user.id, None).await.unwrap();
-        assert_eq!(server.user_by_key(&key).await.unwrap(), None);
+            command.revoke_keys(&user.id, None).await.unwrap();
+            assert_eq!(server.user_by_key(&key).await.unwrap(), None);
+        })
+        .await;
     }
 
     #[tokio::test]
     async fn identity_cache_sees_members_that_are_added_and_removed() {
-        let (_data, server, _command, key) = two_stores().await;
-        let user = server.user_by_key(&key).await.unwrap().unwrap();
-        assert!(server.groups_of(&user.id).await.unwrap().is_empty());
-        let group = server.add_group("draw", "", true).await.unwrap().unwrap();
-        let members = [user.id.clone()];
-        server.add_members(&group.id, &members).await.unwrap();
-        assert_eq!(server.groups_of(&user.id).await.unwrap(), ["draw"]);
-        assert!(server.has_group_image_permission(&user.id).await.unwrap());
-        server.remove_members(&group.id, &members).await.unwrap();
-        assert!(server.groups_of(&user.id).await.unwrap().is_empty());
-        assert!(!server.has_group_image_permission(&user.id).await.unwrap());
+        TestDatabase::each(async |test| {
+            let (server, _command, key) = two_stores(&test).await;
+            let user = server.user_by_key(&key).await.unwrap().unwrap();
+            assert!(server.groups_of(&user.id).await.unwrap().is_empty());
+            let group = server.add_group("draw", "", true).await.unwrap().unwrap();
+            let members = [user.id.clone()];
+            server.add_members(&group.id, &members).await.unwrap();
+            assert_eq!(server.groups_of(&user.id).await.unwrap(), ["draw"]);
+            assert!(server.has_group_image_permission(&user.id).await.unwrap());
+            server.remove_members(&group.id, &members).await.unwrap();
+            assert!(server.groups_of(&user.id).await.unwrap().is_empty());
+            assert!(!server.has_group_image_permission(&user.id).await.unwrap());
+        })
+        .await;
     }
 
     #[tokio::test]
@@ -285,9 +289,13 @@ mod tests {
             let credential = CredentialId::ApiKey("hash".to_owned());
             let read = async || {
                 reads.set(reads.get() + 1);
-                Ok(user.map(CredentialUser::without_expiry))
+                Ok(user.map(|user| CredentialUser {
+                    user,
+                    key_expires_at: None,
+                }))
             };
-            cache.user(credential, read).await.unwrap()
+            let found = cache.user(credential, read).await.unwrap();
+            found.map(|it| it.user)
         };
         let user = User {
             id: "1".to_owned(),

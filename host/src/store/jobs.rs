@@ -221,22 +221,17 @@ async fn remove_surplus(connection: &mut Connection, user_id: &str) -> sqlx::Res
     .await
     .map(|_| ())
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::JobState;
+    use crate::store::test_database::TestDatabase;
 
-    async fn store() -> (tempfile::TempDir, Store) {
-        let data = tempfile::tempdir().unwrap();
-        let store = Store::open(data.path()).await.unwrap();
-        for user in ["ada", "bob"] {
-            sqlx::query("INSERT INTO users VALUES ($1, $1, 'user', 0)")
-                .bind(user)
-                .execute(&store.pool)
-                .await
-                .unwrap();
-        }
-        (data, store)
+    async fn add_users(test: &TestDatabase) {
+        let users = "INSERT INTO users (id, name, role, created_at)
+             VALUES ('ada', 'ada', 'user', 0), ('bob', 'bob', 'user', 0)";
+        test.execute(query(users)).await;
     }
 
     fn job(id: &str, user_id: &str) -> JobRow {
@@ -278,118 +273,134 @@ mod tests {
 
     #[tokio::test]
     async fn row_is_read_as_it_was_written() {
-        let (_data, store) = store().await;
-        let mut row = JobRow {
-            chat_id: Some("c".to_owned()),
-            message_id: Some("m".to_owned()),
-            request: Some("{}".to_owned()),
-            idempotency: Some(Idempotency {
-                key: "k".to_owned(),
-                request_hash: "h".to_owned(),
-            }),
-            ..job("1", "ada")
-        };
-        assert_eq!(store.add_job(&row).await.unwrap(), None);
-        assert_eq!(store.job("1").await.unwrap().as_ref(), Some(&row));
-        (row.state, row.started_at, row.ordered) = (JobState::Running, Some(5), true);
-        store.start_job(&row).await.unwrap();
-        assert_eq!(store.active_jobs().await.unwrap(), [row.clone()]);
-        (row.state, row.ended_at, row.duration_ms) = (JobState::Failed, Some(6), Some(1_000));
-        row.error = Some("{}".to_owned());
-        store.end_job(&row).await.unwrap();
-        // A start that is late changes nothing.
-        store.start_job(&row).await.unwrap();
-        assert_eq!(store.job("1").await.unwrap(), Some(row));
-        assert_eq!(store.active_jobs().await.unwrap(), []);
-        assert_eq!(store.job("2").await.unwrap(), None);
+        TestDatabase::each(async |test| {
+            add_users(&test).await;
+            let store = &test.store;
+            let mut row = JobRow {
+                chat_id: Some("c".to_owned()),
+                message_id: Some("m".to_owned()),
+                request: Some("{}".to_owned()),
+                idempotency: Some(Idempotency {
+                    key: "k".to_owned(),
+                    request_hash: "h".to_owned(),
+                }),
+                ..job("1", "ada")
+            };
+            assert_eq!(store.add_job(&row).await.unwrap(), None);
+            assert_eq!(store.job("1").await.unwrap().as_ref(), Some(&row));
+            (row.state, row.started_at, row.ordered) = (JobState::Running, Some(5), true);
+            store.start_job(&row).await.unwrap();
+            assert_eq!(store.active_jobs().await.unwrap(), [row.clone()]);
+            (row.state, row.ended_at, row.duration_ms) = (JobState::Failed, Some(6), Some(1_000));
+            row.error = Some("{}".to_owned());
+            store.end_job(&row).await.unwrap();
+            // A start that is late changes nothing.
+            store.start_job(&row).await.unwrap();
+            assert_eq!(store.job("1").await.unwrap(), Some(row));
+            assert_eq!(store.active_jobs().await.unwrap(), []);
+            assert_eq!(store.job("2").await.unwrap(), None);
+        })
+        .await;
     }
 
     #[tokio::test]
     async fn jobs_are_filtered_by_user_state_and_position() {
-        let (_data, store) = store().await;
-        for (id, user) in [("1", "ada"), ("2", "bob"), ("3", "ada"), ("4", "ada")] {
-            store.add_job(&job(id, user)).await.unwrap();
-        }
-        let mut ended = job("3", "ada");
-        (ended.state, ended.ended_at) = (JobState::Done, Some(now()));
-        store.end_job(&ended).await.unwrap();
-        assert_eq!(ids(&store, ALL).await, ["4", "3", "2", "1"]);
-        let of_ada = JobFilter {
-            user_id: Some("ada"),
-            ..ALL
-        };
-        assert_eq!(ids(&store, of_ada).await, ["4", "3", "1"]);
-        let older = JobFilter {
-            before: Some("4"),
-            limit: 1,
-            ..of_ada
-        };
-        assert_eq!(ids(&store, older).await, ["3"]);
-        let active = JobFilter {
-            states: &[JobState::Waiting, JobState::Running],
-            ..of_ada
-        };
-        assert_eq!(ids(&store, active).await, ["4", "1"]);
-        let names: Vec<_> = store.jobs(ALL).await.unwrap();
-        assert_eq!(names[2].1, "bob");
+        TestDatabase::each(async |test| {
+            add_users(&test).await;
+            let store = &test.store;
+            for (id, user) in [("1", "ada"), ("2", "bob"), ("3", "ada"), ("4", "ada")] {
+                store.add_job(&job(id, user)).await.unwrap();
+            }
+            let mut ended = job("3", "ada");
+            (ended.state, ended.ended_at) = (JobState::Done, Some(now()));
+            store.end_job(&ended).await.unwrap();
+            assert_eq!(ids(store, ALL).await, ["4", "3", "2", "1"]);
+            let of_ada = JobFilter {
+                user_id: Some("ada"),
+                ..ALL
+            };
+            assert_eq!(ids(store, of_ada).await, ["4", "3", "1"]);
+            let older = JobFilter {
+                before: Some("4"),
+                limit: 1,
+                ..of_ada
+            };
+            assert_eq!(ids(store, older).await, ["3"]);
+            let active = JobFilter {
+                states: &[JobState::Waiting, JobState::Running],
+                ..of_ada
+            };
+            assert_eq!(ids(store, active).await, ["4", "1"]);
+            let names: Vec<_> = store.jobs(ALL).await.unwrap();
+            assert_eq!(names[2].1, "bob");
+        })
+        .await;
     }
 
     #[tokio::test]
     async fn key_belongs_to_one_job_of_a_user_for_a_day() {
-        let (_data, store) = store().await;
-        let with_key = |id: &str, user: &str, created_at| JobRow {
-            idempotency: Some(Idempotency {
-                key: "k".to_owned(),
-                request_hash: id.to_owned(),
-            }),
-            created_at,
-            ..job(id, user)
-        };
-        let expired = now() - i64::from(IDEMPOTENCY_SECS);
-        let first = with_key("1", "ada", expired);
-        assert_eq!(store.add_job(&first).await.unwrap(), None);
-        assert_eq!(store.job_by_key("ada", "k").await.unwrap(), None);
-        let second = with_key("2", "ada", now());
-        assert_eq!(store.add_job(&second).await.unwrap(), None);
-        let repeated = with_key("3", "ada", now());
-        assert_eq!(
-            store.add_job(&repeated).await.unwrap(),
-            Some(second.clone())
-        );
-        assert_eq!(store.job_by_key("ada", "k").await.unwrap(), Some(second));
-        assert_eq!(store.job_by_key("bob", "k").await.unwrap(), None);
-        let other_user = with_key("4", "bob", now());
-        assert_eq!(store.add_job(&other_user).await.unwrap(), None);
+        TestDatabase::each(async |test| {
+            add_users(&test).await;
+            let store = &test.store;
+            let with_key = |id: &str, user: &str, created_at| JobRow {
+                idempotency: Some(Idempotency {
+                    key: "k".to_owned(),
+                    request_hash: id.to_owned(),
+                }),
+                created_at,
+                ..job(id, user)
+            };
+            let expired = now() - i64::from(IDEMPOTENCY_SECS);
+            let first = with_key("1", "ada", expired);
+            assert_eq!(store.add_job(&first).await.unwrap(), None);
+            assert_eq!(store.job_by_key("ada", "k").await.unwrap(), None);
+            let second = with_key("2", "ada", now());
+            assert_eq!(store.add_job(&second).await.unwrap(), None);
+            let repeated = with_key("3", "ada", now());
+            assert_eq!(
+                store.add_job(&repeated).await.unwrap(),
+                Some(second.clone())
+            );
+            assert_eq!(store.job_by_key("ada", "k").await.unwrap(), Some(second));
+            assert_eq!(store.job_by_key("bob", "k").await.unwrap(), None);
+            let other_user = with_key("4", "bob", now());
+            assert_eq!(store.add_job(&other_user).await.unwrap(), None);
+        })
+        .await;
     }
 
     #[tokio::test]
     async fn ended_jobs_beyond_number_and_age_are_removed() {
-        let (_data, store) = store().await;
-        let new_id = |number: u32| format!("{number:05}");
-        for number in 0..MAX_STORED_JOBS {
-            let row = job(&new_id(number), "ada");
-            let mut write = store.begin().await.unwrap();
-            insert(&mut write, &row).await.unwrap();
-            write.commit().await.unwrap();
-            if number < 3 {
-                let ended = JobRow {
-                    ended_at: Some(1_000_000_000),
-                    ..row
-                };
-                store.end_job(&ended).await.unwrap();
+        TestDatabase::each(async |test| {
+            add_users(&test).await;
+            let store = &test.store;
+            let new_id = |number: u32| format!("{number:05}");
+            for number in 0..MAX_STORED_JOBS {
+                let row = job(&new_id(number), "ada");
+                let mut write = store.begin().await.unwrap();
+                insert(&mut write, &row).await.unwrap();
+                write.commit().await.unwrap();
+                if number < 3 {
+                    let ended = JobRow {
+                        ended_at: Some(1_000_000_000),
+                        ..row
+                    };
+                    store.end_job(&ended).await.unwrap();
+                }
             }
-        }
-        store
-            .add_job(&job(&new_id(MAX_STORED_JOBS), "ada"))
-            .await
-            .unwrap();
-        assert_eq!(store.job(&new_id(0)).await.unwrap(), None);
-        assert!(store.job(&new_id(1)).await.unwrap().is_some());
-        let age = i64::from(MAX_JOB_AGE_DAYS) * 24 * 3600;
-        let remove = async |now| store.remove_old_jobs(now).await.unwrap();
-        assert_eq!(remove(1_000_000_000 + age).await, 0);
-        assert_eq!(remove(1_000_000_001 + age).await, 2);
-        // Active ones remain, whatever their age.
-        assert!(store.job(&new_id(3)).await.unwrap().is_some());
+            store
+                .add_job(&job(&new_id(MAX_STORED_JOBS), "ada"))
+                .await
+                .unwrap();
+            assert_eq!(store.job(&new_id(0)).await.unwrap(), None);
+            assert!(store.job(&new_id(1)).await.unwrap().is_some());
+            let age = i64::from(MAX_JOB_AGE_DAYS) * 24 * 3600;
+            let remove = async |now| store.remove_old_jobs(now).await.unwrap();
+            assert_eq!(remove(1_000_000_000 + age).await, 0);
+            assert_eq!(remove(1_000_000_001 + age).await, 2);
+            // Active ones remain, whatever their age.
+            assert!(store.job(&new_id(3)).await.unwrap().is_some());
+        })
+        .await;
     }
 }

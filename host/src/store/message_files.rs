@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::database::{Connection, query};
+use super::database::{BATCH_ROWS, Connection, Parameter, query};
 use super::{ChatMessage, NewFile};
 
 /// The stored files of all messages of a chat.
@@ -50,6 +50,8 @@ pub(super) async fn save_attached_files(
     copy: &[ChatMessage],
 ) -> sqlx::Result<()> {
     let mut linked = load_linked_files(connection, chat_id).await?;
+    let mut changed_ids = Vec::new();
+    let mut attachments = Vec::new();
     for ChatMessage { stored, .. } in copy {
         let is_generated = |entry: &Value| {
             entry_file_id(entry).is_some_and(|id| {
@@ -67,28 +69,67 @@ pub(super) async fn save_attached_files(
         if texts == linked.attached.remove(&stored.id).unwrap_or_default() {
             continue;
         }
-        query("DELETE FROM message_files WHERE chat_id = $1 AND message_id = $2 AND position >= 0")
+        changed_ids.push(&stored.id);
+        let entries = attached.into_iter().zip(texts).zip(0..);
+        attachments.extend(entries.map(|((entry, text), position)| Attachment {
+            message_id: &stored.id,
+            position,
+            file_id: entry_file_id(entry),
+            entry: text,
+        }));
+    }
+    for batch in changed_ids.chunks(BATCH_ROWS) {
+        query("DELETE FROM message_files WHERE chat_id = $1 AND position >= 0 AND message_id IN (")
             .bind(chat_id)
-            .bind(&stored.id)
+            .push_list(batch.iter().copied())
+            .push(")")
             .execute(&mut *connection)
             .await?;
-        for ((entry, text), position) in attached.into_iter().zip(&texts).zip(0_i64..) {
-            // A file of another user is not linked to the chat.
-            query(
-                "INSERT INTO message_files (chat_id, message_id, position, file_id, entry)
-                 VALUES ($1, $2, $3, (SELECT id FROM files WHERE id = $4 AND user_id = $5), $6)",
-            )
-            .bind(chat_id)
-            .bind(&stored.id)
-            .bind(position)
-            .bind(entry_file_id(entry))
-            .bind(user_id)
-            .bind(text)
-            .execute(&mut *connection)
-            .await?;
-        }
+    }
+    for batch in attachments.chunks(BATCH_ROWS) {
+        attach(connection, chat_id, user_id, batch).await?;
     }
     Ok(())
+}
+
+/// A file that a client attached to a message.
+struct Attachment<'a> {
+    message_id: &'a str,
+    position: i64,
+    file_id: Option<&'a str>,
+    /// JSON.
+    entry: String,
+}
+
+async fn attach(
+    connection: &mut Connection,
+    chat_id: &str,
+    user_id: &str,
+    attachments: &[Attachment<'_>],
+) -> sqlx::Result<()> {
+    let mut insert =
+        query("INSERT INTO message_files (chat_id, message_id, position, file_id, entry) VALUES ");
+    let mut separator = "(";
+    for attachment in attachments {
+        let values: [Parameter<'_>; 3] = [
+            chat_id.into(),
+            attachment.message_id.into(),
+            attachment.position.into(),
+        ];
+        // A file of another user is not linked to the chat.
+        insert = insert
+            .push(separator)
+            .push_list(values)
+            .push(", (SELECT id FROM files WHERE id = ")
+            .push_bind(attachment.file_id)
+            .push(" AND user_id = ")
+            .push_bind(user_id)
+            .push("), ")
+            .push_bind(&attachment.entry)
+            .push(")");
+        separator = ", (";
+    }
+    insert.execute(connection).await.map(|_| ())
 }
 
 async fn load_linked_files(

@@ -23,10 +23,13 @@ use super::identity_cache::{IdentityCache, IdentityChange};
 /// How long a write waits for those of this process that came before it.
 const MAX_QUEUE_TIME: Duration = Duration::from_secs(2);
 
+/// Begins a transaction of PostgreSQL. It waits as long for rows that others have locked.
+const BEGIN_POSTGRES: &str = "BEGIN; SET LOCAL lock_timeout = '2s'";
+
 /// What transactions that write start from.
 #[derive(Debug)]
 pub(super) enum Writer {
-    Sqlite(SqliteWriter),
+    Sqlite(Box<SqliteWriter>),
     Postgres(PostgresPool),
 }
 
@@ -106,9 +109,7 @@ impl Store {
     pub(super) async fn begin(&self) -> sqlx::Result<Write<'_>> {
         match &*self.writer {
             Writer::Sqlite(writer) => writer.take(true).await,
-            Writer::Postgres(pool) => Ok(Write::postgres(Connection::Postgres(
-                pool.begin("BEGIN").await?,
-            ))),
+            Writer::Postgres(pool) => begin_on_postgres(pool).await,
         }
     }
 
@@ -120,25 +121,24 @@ impl Store {
         self.begin().await
     }
 
-    /// Prepares a single statement, which needs no transaction.
+    /// Prepares a single statement, which needs no transaction on SQLite.
     pub(super) async fn begin_statement(&self) -> sqlx::Result<Write<'_>> {
         match &*self.writer {
             Writer::Sqlite(writer) => writer.take(false).await,
-            Writer::Postgres(pool) => {
-                Ok(Write::postgres(Connection::Postgres(pool.acquire().await?)))
-            }
+            Writer::Postgres(pool) => begin_on_postgres(pool).await,
         }
     }
 }
 
-impl Write<'_> {
-    fn postgres(connection: Connection) -> Self {
-        Self {
-            connection,
-            turn: None,
-        }
-    }
+async fn begin_on_postgres<'a>(pool: &PostgresPool) -> sqlx::Result<Write<'a>> {
+    let connection = pool.begin(BEGIN_POSTGRES).await?;
+    Ok(Write {
+        connection: Connection::Postgres(connection),
+        turn: None,
+    })
+}
 
+impl Write<'_> {
     pub(super) async fn commit(self) -> sqlx::Result<()> {
         match (self.connection, self.turn) {
             (Connection::SqliteWriter(connection), Some(turn)) => turn.commit(connection).await,

@@ -19,7 +19,7 @@ pub enum DatabaseLocation {
     DataDirectory,
     /// SQLite in this file.
     Sqlite(PathBuf),
-    Postgres(PostgresServer),
+    Postgres(Box<PostgresServer>),
 }
 
 /// A database of a PostgreSQL server. It contains a password, which is not shown.
@@ -65,11 +65,11 @@ impl DatabaseLocation {
         if options.get_database().is_none_or(str::is_empty) {
             return Err(format!("names no database: {FORMS}"));
         }
-        Ok(Self::Postgres(PostgresServer {
+        Ok(Self::Postgres(Box::new(PostgresServer {
             options: options.application_name(APPLICATION_NAME),
             pool_size: Self::DEFAULT_POOL_SIZE,
             has_named_statements: true,
-        }))
+        })))
     }
 
     #[must_use]

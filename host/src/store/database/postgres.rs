@@ -10,11 +10,14 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Postgres};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::PostgresServer;
 
 /// How long a statement waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a statement runs. A server that is gone without a word is noticed then.
+const MAX_STATEMENT_TIME: Duration = Duration::from_secs(30);
 /// How long an unused connection stays open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -69,11 +72,7 @@ impl PostgresPool {
     ) -> sqlx::Result<PostgresConnection> {
         let mut connection = self.connection(self.pool.acquire().await?);
         connection.has_transaction = true;
-        let begun = sqlx::raw_sql(statement).execute(connection.get()?).await;
-        if let Err(error) = begun {
-            connection.note(&error);
-            return Err(error);
-        }
+        connection.run_constant(statement).await?;
         Ok(connection)
     }
 
@@ -104,7 +103,7 @@ impl PostgresConnection {
 
     /// Notes why a statement failed.
     pub(super) fn note(&mut self, error: &sqlx::Error) {
-        if is_lost(error) {
+        if is_lost(error) || matches!(error, sqlx::Error::PoolTimedOut) {
             self.is_lost = true;
         }
     }
@@ -125,17 +124,28 @@ impl PostgresConnection {
         if !self.has_transaction {
             return Ok(());
         }
-        let committed = sqlx::raw_sql("COMMIT").execute(self.get()?).await;
-        match committed {
-            Ok(_) => {
-                self.has_transaction = false;
-                Ok(())
-            }
-            Err(error) => {
-                self.note(&error);
-                Err(error)
-            }
+        self.run_constant("COMMIT").await?;
+        self.has_transaction = false;
+        Ok(())
+    }
+
+    async fn run_constant(&mut self, statement: &'static str) -> sqlx::Result<()> {
+        let run = sqlx::raw_sql(statement).execute(self.get()?);
+        let result = limited(run).await;
+        if let Err(error) = &result {
+            self.note(error);
         }
+        result.map(|_| ())
+    }
+}
+
+/// The result of a statement, unless it takes too long.
+pub(super) async fn limited<T>(
+    statement: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    match timeout(MAX_STATEMENT_TIME, statement).await {
+        Ok(result) => result,
+        Err(_) => Err(sqlx::Error::PoolTimedOut),
     }
 }
 
@@ -181,6 +191,8 @@ pub(in crate::store) fn is_connection_failure(error: &sqlx::Error) -> bool {
                 | ErrorKind::ConnectionReset
                 | ErrorKind::HostUnreachable
                 | ErrorKind::NetworkUnreachable
+                // The socket of a local server.
+                | ErrorKind::NotFound
                 | ErrorKind::NotConnected
                 | ErrorKind::TimedOut
                 | ErrorKind::UnexpectedEof

@@ -9,7 +9,7 @@ use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqlitePool};
 use sqlx::{AssertSqlSafe, Decode, Either, Executor as _, Sqlite, Type};
 
-use super::postgres::{PostgresConnection, PostgresPool};
+use super::postgres::{PostgresConnection, PostgresPool, limited};
 use super::{Connection, Database, Dialect, Row};
 
 /// What stands for NUL, which PostgreSQL does not store in a text.
@@ -22,6 +22,7 @@ pub(in crate::store) struct Query<'q> {
 }
 
 /// A value of a statement.
+#[derive(Clone)]
 pub(in crate::store) enum Parameter<'q> {
     Text(Option<Cow<'q, str>>),
     Integer(Option<i64>),
@@ -52,6 +53,20 @@ pub(in crate::store) fn query<'q>(text: &'static str) -> Query<'q> {
 }
 
 impl<'q> Query<'q> {
+    /// A statement whose text is made of names of the schema.
+    pub(in crate::store) fn of_names(text: String) -> Self {
+        Query {
+            text: Cow::Owned(text),
+            values: Vec::new(),
+        }
+    }
+
+    /// Appends a text that is made of names of the schema.
+    pub(in crate::store) fn push_names(mut self, text: String) -> Self {
+        self.text.to_mut().push_str(&text);
+        self
+    }
+
     /// Binds the next value.
     pub(in crate::store) fn bind(mut self, value: impl Into<Parameter<'q>>) -> Self {
         self.values.push(value.into());
@@ -82,6 +97,19 @@ impl<'q> Query<'q> {
         values.into_iter().fold(self, |query, value| {
             let query = query.push(separator).push_bind(value);
             separator = ", ";
+            query
+        })
+    }
+
+    /// Appends a list in parentheses for each row, with commas between them.
+    pub(in crate::store) fn push_rows<V: Into<Parameter<'q>>, R: IntoIterator<Item = V>>(
+        self,
+        rows: impl IntoIterator<Item = R>,
+    ) -> Self {
+        let mut separator = "(";
+        rows.into_iter().fold(self, |query, row| {
+            let query = query.push(separator).push_list(row).push(")");
+            separator = ", (";
             query
         })
     }
@@ -239,7 +267,7 @@ impl<'q> Query<'q> {
         connection: &'a mut PostgresConnection,
     ) -> BoxFuture<'a, sqlx::Result<Output>> {
         Box::pin(async move {
-            let result = self.output(connection).await;
+            let result = limited(self.output(connection)).await;
             if let Err(error) = &result {
                 connection.note(error);
             }
@@ -294,7 +322,7 @@ impl<'c> From<&'c mut Connection> for Executor<'c> {
         match connection {
             Connection::SqliteWriter(connection) => Self::Sqlite(connection),
             Connection::Sqlite(connection) => Self::Sqlite(connection),
-            Connection::SqliteSnapshot(transaction) => Self::Sqlite(transaction),
+            Connection::SqliteTransaction(transaction) => Self::Sqlite(transaction),
             Connection::Postgres(connection) => Self::Postgres(connection),
         }
     }
@@ -315,6 +343,12 @@ impl From<Option<i64>> for Parameter<'_> {
 impl From<String> for Parameter<'_> {
     fn from(text: String) -> Self {
         Self::Text(Some(Cow::Owned(text)))
+    }
+}
+
+impl From<Option<String>> for Parameter<'_> {
+    fn from(text: Option<String>) -> Self {
+        Self::Text(text.map(Cow::Owned))
     }
 }
 

@@ -5,6 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row as _, Sqlite, Type};
 
 /// A row. Its columns are text or 64-bit integers.
+#[derive(Debug)]
 pub(in crate::store) enum Row {
     Sqlite(SqliteRow),
     Postgres(PgRow),

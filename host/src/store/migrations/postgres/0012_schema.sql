@@ -304,56 +304,50 @@ EXCEPTION WHEN OTHERS THEN
     NULL;
 END $$;
 
--- The space that each user occupies.
+-- The space that each user occupies, and the texts that can be searched. Triggers of statements, because a row that is
+-- updated for each of many rows would have as many versions.
 
-CREATE FUNCTION add_file_bytes(owner TEXT, added BIGINT) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION files_added() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE user_storage SET file_bytes = file_bytes + added WHERE user_id = owner;
-    IF NOT FOUND THEN
-        INSERT INTO user_storage (user_id, file_bytes) VALUES (owner, added)
-        ON CONFLICT (user_id) DO UPDATE SET file_bytes = user_storage.file_bytes + added;
-    END IF;
-END $$;
-
-CREATE FUNCTION file_added() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM add_file_bytes(NEW.user_id, NEW.size_bytes);
+    INSERT INTO user_storage (user_id)
+        SELECT DISTINCT added.user_id FROM added
+        WHERE NOT EXISTS (SELECT 1 FROM user_storage WHERE user_storage.user_id = added.user_id)
+        ON CONFLICT (user_id) DO NOTHING;
+    UPDATE user_storage SET file_bytes = file_bytes + sums.bytes
+        FROM (SELECT user_id, CAST(SUM(size_bytes) AS BIGINT) AS bytes FROM added GROUP BY user_id) AS sums
+        WHERE user_storage.user_id = sums.user_id;
     RETURN NULL;
 END $$;
-CREATE TRIGGER file_added AFTER INSERT ON files FOR EACH ROW EXECUTE FUNCTION file_added();
-CREATE TRIGGER file_restored AFTER UPDATE OF deleted_at ON files FOR EACH ROW
-    WHEN (OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NULL) EXECUTE FUNCTION file_added();
+CREATE TRIGGER files_added AFTER INSERT ON files REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION files_added();
 
 -- A deleted file does not count.
-CREATE FUNCTION file_removed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION files_removed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM add_file_bytes(OLD.user_id, -OLD.size_bytes);
+    UPDATE user_storage SET file_bytes = file_bytes - sums.bytes
+        FROM (SELECT user_id, CAST(SUM(size_bytes) AS BIGINT) AS bytes FROM removed
+            WHERE deleted_at IS NULL GROUP BY user_id) AS sums
+        WHERE user_storage.user_id = sums.user_id;
     RETURN NULL;
 END $$;
-CREATE TRIGGER file_removed AFTER DELETE ON files FOR EACH ROW
-    WHEN (OLD.deleted_at IS NULL) EXECUTE FUNCTION file_removed();
-CREATE TRIGGER file_deleted AFTER UPDATE OF deleted_at ON files FOR EACH ROW
-    WHEN (OLD.deleted_at IS NULL AND NEW.deleted_at IS NOT NULL) EXECUTE FUNCTION file_removed();
+CREATE TRIGGER files_removed AFTER DELETE ON files REFERENCING OLD TABLE AS removed
+    FOR EACH STATEMENT EXECUTE FUNCTION files_removed();
 
--- A text that can be searched: its id is higher than those of the user's older ones.
-CREATE FUNCTION add_search_row(owner TEXT, chat TEXT, message TEXT) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    new_id BIGINT;
+CREATE FUNCTION files_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE user_storage SET next_search_row = next_search_row + 1 WHERE user_id = owner
-        RETURNING number * 4294967296 + next_search_row - 1 INTO new_id;
-    INSERT INTO search_rows (id, chat_id, message_id, is_stale) VALUES (new_id, chat, message, 1);
+    UPDATE user_storage SET file_bytes = file_bytes + sums.bytes
+        FROM (SELECT user_id, CAST(SUM(CASE WHEN after.deleted_at IS NULL THEN size_bytes ELSE -size_bytes END)
+                AS BIGINT) AS bytes
+            FROM (SELECT id, deleted_at FROM before) AS before
+            JOIN after ON after.id = before.id
+            WHERE (before.deleted_at IS NULL) <> (after.deleted_at IS NULL) GROUP BY user_id) AS sums
+        WHERE user_storage.user_id = sums.user_id;
+    RETURN NULL;
 END $$;
+CREATE TRIGGER files_changed AFTER UPDATE ON files REFERENCING OLD TABLE AS before NEW TABLE AS after
+    FOR EACH STATEMENT EXECUTE FUNCTION files_changed();
 
--- The row first: a transaction that indexes the old text has locked it.
-CREATE FUNCTION mark_stale(chat TEXT, message TEXT) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    UPDATE search_rows SET is_stale = 1 WHERE chat_id = chat AND message_id = message;
-    DELETE FROM search_index WHERE rowid =
-        (SELECT id FROM search_rows WHERE chat_id = chat AND message_id = message);
-END $$;
-
-CREATE FUNCTION measure_chat() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION chat_measured() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.bytes := NEW.bytes + OCTET_LENGTH(NEW.title) + OCTET_LENGTH(NEW.rest);
     IF TG_OP = 'UPDATE' THEN
@@ -362,13 +356,19 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE TRIGGER chat_measured BEFORE INSERT OR UPDATE OF title, rest ON chats FOR EACH ROW
-    EXECUTE FUNCTION measure_chat();
+    EXECUTE FUNCTION chat_measured();
 
+-- The newest text of a user has the highest id.
 CREATE FUNCTION chat_added() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    new_id BIGINT;
 BEGIN
-    PERFORM add_file_bytes(NEW.user_id, 0);
-    UPDATE user_storage SET chat_bytes = chat_bytes + NEW.bytes WHERE user_id = NEW.user_id;
-    PERFORM add_search_row(NEW.user_id, NEW.id, '');
+    IF NOT EXISTS (SELECT 1 FROM user_storage WHERE user_id = NEW.user_id) THEN
+        INSERT INTO user_storage (user_id) VALUES (NEW.user_id) ON CONFLICT (user_id) DO NOTHING;
+    END IF;
+    UPDATE user_storage SET chat_bytes = chat_bytes + NEW.bytes, next_search_row = next_search_row + 1
+        WHERE user_id = NEW.user_id RETURNING number * 4294967296 + next_search_row - 1 INTO new_id;
+    INSERT INTO search_rows (id, chat_id, message_id, is_stale) VALUES (new_id, NEW.id, '', 1);
     RETURN NULL;
 END $$;
 CREATE TRIGGER chat_added AFTER INSERT ON chats FOR EACH ROW EXECUTE FUNCTION chat_added();
@@ -381,9 +381,12 @@ END $$;
 CREATE TRIGGER chat_resized AFTER UPDATE ON chats FOR EACH ROW
     WHEN (NEW.bytes <> OLD.bytes) EXECUTE FUNCTION chat_resized();
 
+-- The row first: a transaction that indexes the old text has locked it.
 CREATE FUNCTION title_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM mark_stale(NEW.id, '');
+    UPDATE search_rows SET is_stale = 1 WHERE chat_id = NEW.id AND message_id = '';
+    DELETE FROM search_index USING search_rows
+        WHERE search_index.rowid = search_rows.id AND chat_id = NEW.id AND message_id = '';
     RETURN NULL;
 END $$;
 CREATE TRIGGER title_changed AFTER UPDATE OF title ON chats FOR EACH ROW
@@ -397,52 +400,78 @@ BEGIN
 END $$;
 CREATE TRIGGER chat_removed AFTER DELETE ON chats FOR EACH ROW EXECUTE FUNCTION chat_removed();
 
-CREATE FUNCTION message_added() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    owner TEXT;
+-- The chats first, which locks the row of their owner's storage.
+CREATE FUNCTION messages_added() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE chats SET bytes = bytes + OCTET_LENGTH(NEW.content) + OCTET_LENGTH(NEW.rest)
-        WHERE id = NEW.chat_id RETURNING user_id INTO owner;
-    PERFORM add_search_row(owner, NEW.chat_id, NEW.id);
+    UPDATE chats SET bytes = chats.bytes + sums.bytes
+        FROM (SELECT chat_id, CAST(SUM(OCTET_LENGTH(content) + OCTET_LENGTH(rest)) AS BIGINT) AS bytes
+            FROM added GROUP BY chat_id) AS sums
+        WHERE chats.id = sums.chat_id;
+    INSERT INTO search_rows (id, chat_id, message_id, is_stale)
+        SELECT number * 4294967296 + next_search_row + ROW_NUMBER() OVER (
+                PARTITION BY number ORDER BY added.chat_id, added.position, added.id) - 1,
+            added.chat_id, added.id, 1
+        FROM added JOIN chats ON chats.id = added.chat_id
+        JOIN user_storage ON user_storage.user_id = chats.user_id;
+    UPDATE user_storage SET next_search_row = next_search_row + counts.rows
+        FROM (SELECT user_id, COUNT(*) AS rows FROM added JOIN chats ON chats.id = added.chat_id
+            GROUP BY user_id) AS counts
+        WHERE user_storage.user_id = counts.user_id;
     RETURN NULL;
 END $$;
-CREATE TRIGGER message_added AFTER INSERT ON messages FOR EACH ROW EXECUTE FUNCTION message_added();
+CREATE TRIGGER messages_added AFTER INSERT ON messages REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION messages_added();
 
-CREATE FUNCTION message_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION messages_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE chats SET bytes = bytes + OCTET_LENGTH(NEW.content) + OCTET_LENGTH(NEW.rest)
-        - OCTET_LENGTH(OLD.content) - OCTET_LENGTH(OLD.rest)
-        WHERE id = NEW.chat_id;
-    IF NEW.content <> OLD.content THEN
-        PERFORM mark_stale(NEW.chat_id, NEW.id);
-    END IF;
+    UPDATE chats SET bytes = chats.bytes + sums.bytes
+        FROM (SELECT chat_id, CAST(SUM(OCTET_LENGTH(after.content) + OCTET_LENGTH(after.rest)
+                - OCTET_LENGTH(before.content) - OCTET_LENGTH(before.rest)) AS BIGINT) AS bytes
+            FROM before JOIN after USING (chat_id, id) GROUP BY chat_id) AS sums
+        WHERE chats.id = sums.chat_id AND sums.bytes <> 0;
+    UPDATE search_rows SET is_stale = 1
+        FROM before JOIN after USING (chat_id, id)
+        WHERE search_rows.chat_id = after.chat_id AND search_rows.message_id = after.id
+            AND before.content <> after.content;
+    DELETE FROM search_index USING search_rows, before JOIN after USING (chat_id, id)
+        WHERE search_index.rowid = search_rows.id
+            AND search_rows.chat_id = after.chat_id AND search_rows.message_id = after.id
+            AND before.content <> after.content;
     RETURN NULL;
 END $$;
-CREATE TRIGGER message_changed AFTER UPDATE OF content, rest ON messages FOR EACH ROW
-    WHEN (NEW.content <> OLD.content OR NEW.rest <> OLD.rest) EXECUTE FUNCTION message_changed();
+CREATE TRIGGER messages_changed AFTER UPDATE ON messages REFERENCING OLD TABLE AS before NEW TABLE AS after
+    FOR EACH STATEMENT EXECUTE FUNCTION messages_changed();
 
 -- The chat may be gone already.
-CREATE FUNCTION message_removed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION messages_removed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE chats SET bytes = bytes - OCTET_LENGTH(OLD.content) - OCTET_LENGTH(OLD.rest)
-        WHERE id = OLD.chat_id;
-    DELETE FROM search_rows WHERE chat_id = OLD.chat_id AND message_id = OLD.id;
+    UPDATE chats SET bytes = chats.bytes - sums.bytes
+        FROM (SELECT chat_id, CAST(SUM(OCTET_LENGTH(content) + OCTET_LENGTH(rest)) AS BIGINT) AS bytes
+            FROM removed GROUP BY chat_id) AS sums
+        WHERE chats.id = sums.chat_id;
+    DELETE FROM search_rows USING removed
+        WHERE search_rows.chat_id = removed.chat_id AND search_rows.message_id = removed.id;
     RETURN NULL;
 END $$;
-CREATE TRIGGER message_removed AFTER DELETE ON messages FOR EACH ROW EXECUTE FUNCTION message_removed();
+CREATE TRIGGER messages_removed AFTER DELETE ON messages REFERENCING OLD TABLE AS removed
+    FOR EACH STATEMENT EXECUTE FUNCTION messages_removed();
 
-CREATE FUNCTION message_file_added() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION message_files_added() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE chats SET bytes = bytes + OCTET_LENGTH(NEW.entry) WHERE id = NEW.chat_id;
+    UPDATE chats SET bytes = chats.bytes + sums.bytes
+        FROM (SELECT chat_id, CAST(SUM(OCTET_LENGTH(entry)) AS BIGINT) AS bytes FROM added GROUP BY chat_id) AS sums
+        WHERE chats.id = sums.chat_id;
     RETURN NULL;
 END $$;
-CREATE TRIGGER message_file_added AFTER INSERT ON message_files FOR EACH ROW
-    EXECUTE FUNCTION message_file_added();
+CREATE TRIGGER message_files_added AFTER INSERT ON message_files REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION message_files_added();
 
-CREATE FUNCTION message_file_removed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION message_files_removed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE chats SET bytes = bytes - OCTET_LENGTH(OLD.entry) WHERE id = OLD.chat_id;
+    UPDATE chats SET bytes = chats.bytes - sums.bytes
+        FROM (SELECT chat_id, CAST(SUM(OCTET_LENGTH(entry)) AS BIGINT) AS bytes FROM removed GROUP BY chat_id) AS sums
+        WHERE chats.id = sums.chat_id;
     RETURN NULL;
 END $$;
-CREATE TRIGGER message_file_removed AFTER DELETE ON message_files FOR EACH ROW
-    EXECUTE FUNCTION message_file_removed();
+CREATE TRIGGER message_files_removed AFTER DELETE ON message_files REFERENCING OLD TABLE AS removed
+    FOR EACH STATEMENT EXECUTE FUNCTION message_files_removed();

@@ -81,7 +81,7 @@ impl App {
         let site = Site::open(config)?;
         // Opened first, because admission records refusals.
         let audit = AuditLog::open(&data, config.audit)?;
-        let store = Store::open(&config.data).await?;
+        let store = open_store(config).await?;
         let memory = ProcessMemory::new(config.memory_bytes);
         let decoder = Decoder::new(memory.clone());
         let start = EngineStart::new(
@@ -168,6 +168,17 @@ async fn record_engine(store: &Store, jobs: &Jobs) {
     }
 }
 
+/// Opens the database of the configuration.
+pub async fn open_store(config: &Config) -> Result<Store> {
+    Store::connect(&config.data, &config.database).await
+}
+
+/// Opens the database and migrates its tables. Creates the data directory if it is missing.
+pub async fn open_database(config: &Config) -> Result<Store> {
+    open_data_dir(config)?;
+    open_store(config).await
+}
+
 /// The engines of a data directory, for commands that start no server. While a server runs, it decides about the
 /// engine directory.
 pub async fn open_releases(config: &Config) -> Result<Arc<Releases>> {
@@ -176,7 +187,7 @@ pub async fn open_releases(config: &Config) -> Result<Arc<Releases>> {
         Some(_) => DirectoryUse::Inspect,
         None => DirectoryUse::Install,
     };
-    let store = Store::open(&config.data).await?;
+    let store = open_store(config).await?;
     let (audit, decoder) = (AuditLog::default(), Decoder::default());
     let start = EngineStart::new(config, store, audit, decoder, directory_use).await?;
     start.finish().await
@@ -184,7 +195,7 @@ pub async fn open_releases(config: &Config) -> Result<Arc<Releases>> {
 
 /// The engines of a data directory without its engine directory: what the last server or command left.
 pub async fn open_stored_releases(config: &Config) -> Result<Arc<Releases>> {
-    let store = Store::open(&config.data).await?;
+    let store = open_store(config).await?;
     let (audit, decoder) = (AuditLog::default(), Decoder::default());
     let directory_use = DirectoryUse::Ignore;
     let start = EngineStart::new(config, store, audit, decoder, directory_use).await?;
@@ -193,26 +204,22 @@ pub async fn open_stored_releases(config: &Config) -> Result<Arc<Releases>> {
 
 /// The configuration with the stored settings, for commands that start no server.
 pub async fn load_stored_settings(config: &Config) -> Result<Config> {
-    let Ok(data) = data_dir::open(&config.data) else {
+    let Some(data) = find_database_dir(config) else {
         return Ok(config.clone());
     };
-    if !data.exists(Store::FILE) {
-        return Ok(config.clone());
-    }
     let environment = without_reset(&config.environment);
-    let store = Store::open(&config.data).await?;
+    let store = open_store(config).await?;
     let settings = StoredSettings::open(&data, store, &environment).await?;
     with_stored_settings(config, &settings).await
 }
 
 /// The settings of the data directory, for commands that start no server.
 pub async fn read_overlay(config: &Config) -> Result<Overlay> {
-    let data = data_dir::open(&config.data)?;
-    if !data.exists(Store::FILE) {
+    let Some(data) = find_database_dir(config) else {
         return Ok(Overlay::of_environment(&config.environment));
-    }
+    };
     let environment = without_reset(&config.environment);
-    let store = Store::open(&config.data).await?;
+    let store = open_store(config).await?;
     let settings = StoredSettings::open(&data, store, &environment).await?;
     Ok((*settings.overlay()).clone())
 }
@@ -234,14 +241,14 @@ pub fn require_database(config: &Config) -> Result<Config> {
 /// The stored files, for commands that start no server.
 pub async fn open_files(config: &Config) -> Result<Files> {
     let data = open_database_dir(config)?;
-    let store = Store::open(&config.data).await?;
+    let store = open_store(config).await?;
     Files::open(&data, store, Decoder::default(), config.storage).await
 }
 
 /// The accounts of an existing data directory, for commands that start no server.
 pub async fn open_accounts(config: &Config) -> Result<(Accounts, Store)> {
     let data = open_database_dir(config)?;
-    let store = Store::open(&config.data).await?;
+    let store = open_store(config).await?;
     let accounts = Accounts::open(&data, store.clone(), &config.environment)?;
     Ok((accounts, store))
 }
@@ -249,10 +256,20 @@ pub async fn open_accounts(config: &Config) -> Result<(Accounts, Store)> {
 /// A data directory with a database, which is not created.
 fn open_database_dir(config: &Config) -> Result<Dir> {
     let path = config.data.display();
-    let data = data_dir::open(&config.data).ok();
-    data.filter(|data| data.exists(Store::FILE)).with_context(|| {
-        format!("{path} contains no database: set PINHOLE_DATA or --data to the server's data directory")
+    find_database_dir(config).with_context(|| {
+        format!(
+            "{path} contains no database: set PINHOLE_DATA or --data to the server's data directory"
+        )
     })
+}
+
+/// The data directory, if there is a database. With PostgreSQL it is created: it has other files.
+fn find_database_dir(config: &Config) -> Option<Dir> {
+    if config.database.is_postgres() {
+        return data_dir::create(&config.data).ok();
+    }
+    let data = data_dir::open(&config.data).ok()?;
+    Store::exists(&data, &config.database).then_some(data)
 }
 
 /// Locks the data directory for this server. Commands that start no server need no lock: they replace whole

@@ -4,6 +4,7 @@ mod allocator;
 pub(crate) mod compile;
 pub(crate) mod config;
 mod control_client;
+pub(crate) mod database;
 pub(crate) mod doctor;
 pub(crate) mod engine;
 mod engine_changes;

@@ -1,5 +1,6 @@
 //! The configuration that is fixed while the process runs. The only reader of the process's environment.
 
+mod database_settings;
 mod engine_rules;
 mod listen_address;
 mod machine_memory;
@@ -22,6 +23,7 @@ use pinhole_sandbox::{Compiler, Engines, MAX_CODE_BYTES, MAX_URGENT, Options};
 use crate::clients::{AllowedOrigins, ClientRules, ConnectionLimits, TrustedProxies};
 use crate::files::StorageLimits;
 use crate::settings::{ValueKind, host_variables};
+use crate::store::DatabaseLocation;
 
 pub use engine_rules::{FirstUse, Strategy};
 pub use listen_address::ListenAddress;
@@ -73,6 +75,8 @@ const MAX_VALUE_BYTES: usize = 40;
 pub struct Config {
     /// `PINHOLE_DATA`: the directory of database, images and compiled engines.
     pub data: PathBuf,
+    /// `DATABASE_URL`, `DATABASE_POOL_SIZE` and `PINHOLE_DATABASE_STATEMENTS`.
+    pub database: DatabaseLocation,
     /// `PINHOLE_ENGINES`: the directory of component files.
     pub engines: PathBuf,
     /// `PINHOLE_WEB_CLIENT`: the directory of a web client's files. `None` serves no client.
@@ -231,6 +235,7 @@ impl Config {
             compiler: parse_compiler(&environment)?,
             storage: parse_storage(&environment)?,
             data: environment.get("PINHOLE_DATA").unwrap_or("data").into(),
+            database: database_settings::parse_database(&environment)?,
             engines: match environment.get("PINHOLE_ENGINES") {
                 Some(directory) => directory.into(),
                 None => default_engine_directory(),

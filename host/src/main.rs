@@ -16,6 +16,7 @@ use pinhole_conformance::CapturedLog;
 
 use commands::compile::{self, Compile};
 use commands::config::{self, ConfigCommand};
+use commands::database::{self, DatabaseCommand};
 use commands::doctor::{self, Doctor};
 use commands::engine::{self, EngineCommand};
 use commands::generate::{self, Generate};
@@ -69,6 +70,13 @@ enum Command {
     Engine {
         #[command(subcommand)]
         command: EngineCommand,
+    },
+    /// Create or migrate the tables of the database, as the start of a server does
+    Migrate,
+    /// Copy a database
+    Db {
+        #[command(subcommand)]
+        command: DatabaseCommand,
     },
     /// Maintain the stored images
     Files {
@@ -170,6 +178,8 @@ async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8>
         Command::Completions { shell } => print_completions(shell),
         Command::Man { out } => print_manual(out),
         Command::Compile(arguments) => Ok(compile::run(&arguments)),
+        Command::Migrate => database::migrate(&config).await.map(|()| 0),
+        Command::Db { command } => database::run(command).await.map(|()| 0),
         Command::Config { command } => config::run(&config, command).await,
         Command::Files {
             command: FilesCommand::Sweep { confirm },

@@ -2,6 +2,7 @@
 
 mod config;
 mod control_socket;
+mod databases;
 mod doctor;
 mod engine_dev;
 mod engine_new;

@@ -23,6 +23,7 @@ mod comfyui;
 mod command;
 mod compile;
 mod contract_page;
+mod databases;
 mod deploy;
 mod dialects;
 mod egress;

@@ -7,6 +7,7 @@
 //! | `wasm_targets` | adds missing WebAssembly targets |
 //! | `tools`, `packages`, `authors` | install the programs and packages of others |
 //! | `engines` | builds engines and encodes them as components |
+//! | `postgres` | starts PostgreSQL for the tests |
 //! | `programs` | builds the server and the security test suite |
 //! | `pages` | builds the server's own pages with Node |
 //! | `release` | builds the optimized server with the pages |
@@ -37,6 +38,7 @@ mod fuzz;
 mod http;
 mod packages;
 mod pages;
+mod postgres;
 mod programs;
 mod prose;
 mod release;

@@ -27,14 +27,18 @@ pub(crate) fn install_system_package(program: &str) -> Result<()> {
     if is_installed(program) {
         return Ok(());
     }
-    announce(&format!("installing {program}"));
-    let install = ["install", "--yes", "--no-install-recommends", program];
-    // A new machine has no list of packages, and an old list names packages that are gone.
-    let installed = apt_get(&install) || (apt_get(&["update"]) && apt_get(&install));
-    if installed && is_installed(program) {
+    if install_package(program) && is_installed(program) {
         return Ok(());
     }
     bail!("cannot install {program}: install it with the system's package manager")
+}
+
+/// Installs a package of Debian. Returns false if it cannot be installed.
+pub(crate) fn install_package(package: &str) -> bool {
+    announce(&format!("installing {package}"));
+    let install = ["install", "--yes", "--no-install-recommends", package];
+    // A new machine has no list of packages, and an old list names packages that are gone.
+    apt_get(&install) || (apt_get(&["update"]) && apt_get(&install))
 }
 
 fn apt_get(arguments: &[&str]) -> bool {

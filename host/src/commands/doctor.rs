@@ -9,9 +9,10 @@ use std::io::ErrorKind;
 use anyhow::Result;
 use cap_std::fs::Dir;
 use clap::Args;
+use pinhole::app::open_store;
 use pinhole::config::Config;
 use pinhole::jobs::{Binding, Jobs};
-use pinhole::store::Store;
+use pinhole::store::{DatabaseLocation, Store};
 use pinhole_ground::{data_dir, disk};
 use serde::Serialize;
 
@@ -140,15 +141,18 @@ impl Checks {
             self.add(NAME, Status::Warning, message);
         }
         self.check_disk(&directory, config);
-        if !directory.exists(Store::FILE) {
+        if !Store::exists(&directory, &config.database) {
             return;
         }
-        match Store::open(&config.data).await {
-            Ok(_) => self.add(
-                "database",
-                Status::Ok,
-                format!("{} can be used", Store::FILE),
-            ),
+        match open_store(config).await {
+            Ok(_) => {
+                let name = match &config.database {
+                    DatabaseLocation::DataDirectory => Store::FILE.to_owned(),
+                    DatabaseLocation::Sqlite(path) => path.display().to_string(),
+                    DatabaseLocation::Postgres(server) => format!("PostgreSQL at {server}"),
+                };
+                self.add("database", Status::Ok, format!("{name} can be used"));
+            }
             Err(error) => self.add("database", Status::Failed, format!("{error:#}")),
         }
     }

@@ -34,6 +34,8 @@ const MIN_SIMILARITY: f64 = 0.9;
 /// Variables that are read only at start, in addition to settings.
 const START_VARIABLES: &[&str] = &[
     "CORS_ALLOW_ORIGIN",
+    "DATABASE_POOL_SIZE",
+    "DATABASE_URL",
     "ENABLE_OPENAI_API",
     "ENABLE_PERSISTENT_CONFIG",
     "OPENAI_API_BASE_URL",
@@ -48,6 +50,7 @@ const START_VARIABLES: &[&str] = &[
     "PINHOLE_COMPILE_SECS",
     "PINHOLE_CONNECTIONS",
     "PINHOLE_DATA",
+    "PINHOLE_DATABASE_STATEMENTS",
     "PINHOLE_ENGINES",
     "PINHOLE_ENGINE_CASES",
     "PINHOLE_ENGINE_GRANTS",

@@ -4,8 +4,6 @@ use pinhole::app::App;
 use pinhole::config::Config;
 use pinhole_tests::environment;
 use serde_json::json;
-use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
 
 use super::{PASSWORD, create_user, get, post, server, sign_in};
 
@@ -210,20 +208,11 @@ async fn session_survives_restart_with_same_secret() {
 async fn sign_out_ends_the_session_even_if_database_is_locked() {
     let server = server(&[]).await;
     let (_, token) = create_user(&server, "ada", "user").await;
-    let path = server.data_dir.path().join("pinhole.db");
-    let options = SqliteConnectOptions::new().filename(path);
-    let mut database = options.connect().await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE")
-        .execute(&mut database)
-        .await
-        .unwrap();
+    let lock = server.database.lock().await;
     assert_eq!(get(&server, "/api/v1/auths/signout", &token).await.0, 200);
     assert_eq!(get(&server, "/api/v1/auths/", &token).await.0, 401);
     server.app.accounts.store_revocations().await;
-    sqlx::query("ROLLBACK")
-        .execute(&mut database)
-        .await
-        .unwrap();
+    lock.unlock().await;
     assert_eq!(get(&server, "/api/v1/auths/", &token).await.0, 401);
     server.app.accounts.store_revocations().await;
     let server = server.restart(&[]).await;

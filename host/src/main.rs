@@ -18,6 +18,7 @@ use commands::compile::{self, Compile};
 use commands::config::{self, ConfigCommand};
 use commands::doctor::{self, Doctor};
 use commands::engine::{self, EngineCommand};
+use commands::files_copy::{self, FilesCopy};
 use commands::generate::{self, Generate};
 use commands::key::{self, KeyCommand};
 use commands::user::{self, UserCommand};
@@ -101,6 +102,10 @@ enum FilesCommand {
         #[arg(long)]
         confirm: bool,
     },
+    /// Copy the stored images between the data directory and a bucket
+    ///
+    /// Images that the destination has with the same length are skipped, so that an interrupted copy continues.
+    Copy(FilesCopy),
 }
 
 fn main() -> ExitCode {
@@ -174,6 +179,9 @@ async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8>
         Command::Files {
             command: FilesCommand::Sweep { confirm },
         } => files_sweep::sweep(&config, confirm).await.map(|()| 0),
+        Command::Files {
+            command: FilesCommand::Copy(arguments),
+        } => files_copy::copy(&config, &arguments).await,
         Command::User { command } => user::run(&config, command).await,
         Command::Key { command } => key::run(&config, command).await,
         Command::Engine { command } => engine::run(&config, command, lines).await,

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::buckets::Buckets;
 use crate::steps::{announce, announce_build};
 use crate::tools::CARGO_NEXTEST;
 use crate::workspace::{self, Workspace};
@@ -90,7 +91,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         &binaries,
         "3 minutes",
     );
-    let command = workspace.cargo_command(&nextest, &options.nextest_arguments());
+    let buckets = Buckets::start(workspace)?;
+    let mut command = workspace.cargo_command(&nextest, &options.nextest_arguments());
+    command.envs(buckets.variables());
     run_with_test_environment(workspace, command, &workspace.server_program())
 }
 

@@ -179,8 +179,11 @@ fn parse_azure(environment: &Environment) -> Result<AzureContainer> {
     };
     Ok(AzureContainer {
         name: parse_name(environment, "AZURE_STORAGE_CONTAINER_NAME")?,
-        account: account_name(&endpoint)
-            .with_context(|| format!("{ENDPOINT} names no storage account: set https://ACCOUNT.blob.core.windows.net"))?,
+        account: account_name(&endpoint).with_context(|| {
+            format!(
+                "{ENDPOINT} names no storage account: set https://ACCOUNT.blob.core.windows.net"
+            )
+        })?,
         endpoint,
         credentials,
     })
@@ -236,7 +239,9 @@ fn required<'a>(environment: &'a Environment, variable: &str) -> Result<&'a str>
 }
 
 fn own(environment: &Environment, variable: &str) -> Option<String> {
-    environment.get(variable).map(|value| value.trim().to_owned())
+    environment
+        .get(variable)
+        .map(|value| value.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -279,7 +284,11 @@ mod tests {
                 "S3_BUCKET_NAME is \"a/b?c\"",
             ),
             (
-                &[S3[0], S3[1], ("S3_ENDPOINT_URL", "http://u:secret-4711@host")],
+                &[
+                    S3[0],
+                    S3[1],
+                    ("S3_ENDPOINT_URL", "http://u:secret-4711@host"),
+                ],
                 "S3_ENDPOINT_URL is no URL",
             ),
             (
@@ -315,7 +324,10 @@ mod tests {
                 &[
                     ("STORAGE_PROVIDER", "gcs"),
                     ("GCS_BUCKET_NAME", "pictures"),
-                    ("GOOGLE_APPLICATION_CREDENTIALS_JSON", "{\"type\": \"secret-4711\"}"),
+                    (
+                        "GOOGLE_APPLICATION_CREDENTIALS_JSON",
+                        "{\"type\": \"secret-4711\"}",
+                    ),
                 ],
                 "is not the key of a service account",
             ),
@@ -362,7 +374,10 @@ mod tests {
         };
         assert_eq!(id(&[]), None);
         assert_eq!(id(&aws).as_deref(), Some("aws"));
-        assert_eq!(id(&[aws, [own[0], own[1], aws[2]]].concat()).as_deref(), Some("own"));
+        assert_eq!(
+            id(&[aws, [own[0], own[1], aws[2]]].concat()).as_deref(),
+            Some("own")
+        );
         assert_eq!(s3(&aws).region.as_deref(), Some("eu-north-1"));
         assert_eq!(s3(&[("S3_KEY_PREFIX", "/a/b/")]).prefix.as_ref(), "a/b");
     }
@@ -371,7 +386,10 @@ mod tests {
     fn azure_account_is_in_the_host_or_in_an_emulators_path() {
         for (endpoint, expected) in [
             ("https://fox.blob.core.windows.net", "fox"),
-            ("http://127.0.0.1:10000/devstoreaccount1", "devstoreaccount1"),
+            (
+                "http://127.0.0.1:10000/devstoreaccount1",
+                "devstoreaccount1",
+            ),
         ] {
             let pairs = [AZURE[0], AZURE[1], ("AZURE_STORAGE_ENDPOINT", endpoint)];
             let StorageProvider::Bucket(config) = parse_pairs(&[&pairs]).unwrap() else {

@@ -120,9 +120,7 @@ async fn read_object(bucket: &Bucket) -> Result<Option<String>> {
     let Some(bytes) = bytes.with_context(failure)? else {
         return Ok(None);
     };
-    Ok(Some(
-        String::from_utf8(bytes.into()).with_context(failure)?,
-    ))
+    Ok(Some(String::from_utf8(bytes.into()).with_context(failure)?))
 }
 
 fn new_id() -> String {

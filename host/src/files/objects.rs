@@ -18,8 +18,8 @@ use futures_util::{Stream, StreamExt};
 
 use super::storage_provider::StorageProvider;
 
-pub use bucket::SignedHeaders;
 pub(super) use bucket::Bucket;
+pub use bucket::SignedHeaders;
 pub(super) use bucket_connector::BucketConnector;
 pub(super) use bucket_error::{BucketError, BucketProblem};
 pub(super) use bucket_health::CHECK_INTERVAL;

@@ -48,9 +48,7 @@ impl Files {
         match &self.objects {
             Objects::Folder(_) => self.require_disk(more_bytes)?,
             Objects::Bucket(bucket) => {
-                bucket
-                    .require_available()
-                    .map_err(|_| NoRoom::BucketLost)?;
+                bucket.require_available().map_err(|_| NoRoom::BucketLost)?;
                 self.require_disk(0)?;
             }
         }

@@ -280,7 +280,9 @@ impl S3Bucket {
         }
         match &self.credentials {
             S3Credentials::Key { id, secret, token } => {
-                builder = builder.with_access_key_id(id).with_secret_access_key(secret);
+                builder = builder
+                    .with_access_key_id(id)
+                    .with_secret_access_key(secret);
                 if let Some(token) = token {
                     builder = builder.with_token(token);
                 }

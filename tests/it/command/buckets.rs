@@ -81,9 +81,21 @@ async fn start_names_an_endpoint_that_cannot_be_reached() {
 fn start_names_wrong_values_of_buckets() {
     for (name, value, expected) in [
         ("STORAGE_PROVIDER", "ftp", "use local, s3, gcs or azure"),
-        ("S3_ENDPOINT_URL", "http://u:secret-4711@host", "S3_ENDPOINT_URL is no URL"),
-        ("S3_ADDRESSING_STYLE", "host", "it must be auto, path or virtual"),
-        ("PINHOLE_FILES_REDIRECT", "maybe", "it must be true or false"),
+        (
+            "S3_ENDPOINT_URL",
+            "http://u:secret-4711@host",
+            "S3_ENDPOINT_URL is no URL",
+        ),
+        (
+            "S3_ADDRESSING_STYLE",
+            "host",
+            "it must be auto, path or virtual",
+        ),
+        (
+            "PINHOLE_FILES_REDIRECT",
+            "maybe",
+            "it must be true or false",
+        ),
     ] {
         let line = start_with_endpoint("http://127.0.0.1:1", &[(name, value)]);
         assert!(line.contains(expected), "{line}");

@@ -78,7 +78,10 @@ async fn bucket_stores_what_a_directory_stores(bucket: TestBucket) {
     let range = format!("bytes 6-7/{}", gif(9).len());
     assert_eq!(part.headers()["content-range"], range.as_str());
     assert_eq!(part.bytes().await.unwrap(), gif(9)[6..8]);
-    let head = server.client.head(server.url(&url)).bearer_auth(&server.key);
+    let head = server
+        .client
+        .head(server.url(&url))
+        .bearer_auth(&server.key);
     let head = head.send().await.unwrap();
     assert_eq!(head.status(), 200);
     assert_eq!(head.headers()["content-length"], gif(9).len().to_string());
@@ -147,9 +150,18 @@ async fn copy_continues_and_moves_a_server(bucket: TestBucket) {
     };
     let name = bucket.provider();
     for (option, expected) in [
-        ("--dry-run", "would copy 2 file(s) of 1 MiB; 0 present, 0 failed, 0 ignored\n"),
-        ("", "copied 2 file(s) of 1 MiB; 0 present, 0 failed, 0 ignored\n"),
-        ("", "copied 0 file(s) of 0 MiB; 2 present, 0 failed, 0 ignored\n"),
+        (
+            "--dry-run",
+            "would copy 2 file(s) of 1 MiB; 0 present, 0 failed, 0 ignored\n",
+        ),
+        (
+            "",
+            "copied 2 file(s) of 1 MiB; 0 present, 0 failed, 0 ignored\n",
+        ),
+        (
+            "",
+            "copied 0 file(s) of 0 MiB; 2 present, 0 failed, 0 ignored\n",
+        ),
     ] {
         let copied = copy("local", name, option).await;
         assert_eq!(copied, (Some(0), expected.to_owned()), "{name}");
@@ -169,7 +181,10 @@ async fn copy_continues_and_moves_a_server(bucket: TestBucket) {
         assert_eq!(bytes, gif(width));
     }
     // The bucket has the id of the database.
-    let expired = server.app.files.clean_up(Some(Duration::ZERO), Confirmation::None);
+    let expired = server
+        .app
+        .files
+        .clean_up(Some(Duration::ZERO), Confirmation::None);
     expired.await.unwrap();
 }
 
@@ -227,7 +242,10 @@ async fn bucket_of_another_database_is_not_swept_or_copied_to() {
         .envs(bucket.variables())
         .output();
     let error = String::from_utf8(output.await.unwrap().stderr).unwrap();
-    assert!(error.contains("has the files of another database"), "{error}");
+    assert!(
+        error.contains("has the files of another database"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

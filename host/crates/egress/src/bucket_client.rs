@@ -78,7 +78,8 @@ impl BucketClient {
         let request = request.map(reqwest::Body::wrap).try_into();
         let request = request.map_err(BucketRequestError::new)?;
         let sent = self.0.execute(request).await;
-        let response = http::Response::<reqwest::Body>::from(sent.map_err(BucketRequestError::new)?);
+        let response =
+            http::Response::<reqwest::Body>::from(sent.map_err(BucketRequestError::new)?);
         Ok(response.map(|body| body.map_err(BucketRequestError::new)))
     }
 }

@@ -70,8 +70,8 @@ impl BucketConnector {
         HttpError,
     > {
         let permit = self.requests.acquire().await;
-        let _permit = permit
-            .map_err(|_| HttpError::new(HttpErrorKind::Unknown, BadResponse::Closed))?;
+        let _permit =
+            permit.map_err(|_| HttpError::new(HttpErrorKind::Unknown, BadResponse::Closed))?;
         self.client.send(request).await.map_err(request_failure)
     }
 }

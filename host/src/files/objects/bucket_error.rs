@@ -72,10 +72,7 @@ impl From<&Error> for BucketError {
         };
         let has_code = |codes: &[&str]| code.as_deref().is_some_and(|it| codes.contains(&it));
         if has_code(&NO_BUCKET_CODES) {
-            return Self::new(
-                BucketProblem::NoBucket,
-                format!("it does not exist{shown}"),
-            );
+            return Self::new(BucketProblem::NoBucket, format!("it does not exist{shown}"));
         }
         match error {
             Error::Unauthenticated { .. } => Self::new(

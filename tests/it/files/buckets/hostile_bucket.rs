@@ -43,8 +43,16 @@ async fn content_is_never_more_or_less_than_was_stored() {
     for (name, steps, status) in [
         ("another length", part(&longer, vec![end()]), 500),
         ("no length", part("0-1/*", vec![end()]), 503),
-        ("another part", part(&format!("5-6/{length}"), vec![end()]), 503),
-        ("fewer bytes", part(&whole, vec![end(), RawStep::Close]), 200),
+        (
+            "another part",
+            part(&format!("5-6/{length}"), vec![end()]),
+            503,
+        ),
+        (
+            "fewer bytes",
+            part(&whole, vec![end(), RawStep::Close]),
+            200,
+        ),
         ("bytes without end", part(&whole, vec![flood()]), 200),
         (
             "an error without end",
@@ -87,10 +95,7 @@ async fn list_with_hostile_names_removes_nothing() {
     let bucket = TestBucket::of_gcs(gcs.clone());
     let server = TestServer::start(&bucket.variables()).await;
     let old = SystemTime::UNIX_EPOCH;
-    let (id, files) = (
-        "00000000-0000-4000-8000-000000000000",
-        &server.app.files,
-    );
+    let (id, files) = ("00000000-0000-4000-8000-000000000000", &server.app.files);
     for name in [
         "../x".to_owned(),
         format!("..%2f{id}"),
@@ -109,9 +114,7 @@ async fn list_with_hostile_names_removes_nothing() {
         assert!(before.iter().all(|name| after.contains(name)), "{name}");
         gcs.remove(&name);
     }
-    let flood = RawStep::Flood(Bytes::from_static(
-        b"14\r\n<ListBucketResult>  \r\n",
-    ));
+    let flood = RawStep::Flood(Bytes::from_static(b"14\r\n<ListBucketResult>  \r\n"));
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     gcs.upstream
         .set_raw(vec![RawStep::Send(head.into()), flood]);

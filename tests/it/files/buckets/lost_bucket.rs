@@ -69,7 +69,10 @@ async fn lost_bucket_refuses_images_before_the_upstream_is_asked_and_recovers() 
     let refused = test.generate().await;
     assert_retry_later(&refused);
     let refused = text(refused).await;
-    assert!(refused.contains("cannot reach its image storage"), "{refused}");
+    assert!(
+        refused.contains("cannot reach its image storage"),
+        "{refused}"
+    );
     assert_eq!(test.upstream.requests().len(), 0);
     assert_retry_later(&failed_upload(server).await);
     let requests = test.gcs.upstream.requests().len();

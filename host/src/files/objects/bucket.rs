@@ -23,13 +23,14 @@ use object_store::{
 };
 use pinhole_ground::text::hex;
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 use url::Url;
 
 use super::bucket_connector::BucketConnector;
 use super::bucket_error::{
     BucketError, BucketProblem, is_beyond_end, is_missing, is_unsupported, to_io_error,
 };
-use super::bucket_health::BucketHealth;
+use super::bucket_health::{BucketHealth, CHECK_TIMEOUT};
 use super::{ObjectEntry, is_object_name};
 use crate::file_chunks::blocking;
 use crate::files::storage_provider::BucketConfig;
@@ -97,7 +98,14 @@ impl Bucket {
         } else {
             BucketCheck::Read
         };
-        match self.check(check).await {
+        let late = format!(
+            "it did not respond within {} seconds",
+            CHECK_TIMEOUT.as_secs()
+        );
+        let checked = timeout(CHECK_TIMEOUT, self.check(check)).await;
+        let checked =
+            checked.unwrap_or_else(|_| Err(BucketError::new(BucketProblem::Unreachable, late)));
+        match checked {
             Ok(()) => self.health.record_success(),
             Err(error) => {
                 tracing::warn!("a check of the bucket of the files failed: {error}");

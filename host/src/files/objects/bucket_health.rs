@@ -7,6 +7,8 @@ use super::bucket_error::BucketError;
 
 /// Time between two health checks.
 pub(in crate::files) const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// Time of a health check with its retries.
+pub(in crate::files) const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Failures in succession after which a bucket is lost: about 30 seconds.
 pub(in crate::files) const MAX_CHECK_FAILURES: u32 = 3;
 

@@ -106,7 +106,14 @@ impl App {
             store: store.clone(),
             jobs: jobs.clone(),
         });
-        let files = Files::open(&data, store.clone(), decoder.clone(), config.storage).await?;
+        let files = Files::open(
+            &data,
+            store.clone(),
+            decoder.clone(),
+            config.storage,
+            &config.storage_provider,
+        )
+        .await?;
         fail_interrupted_turns(&store).await;
         let events = Events::new();
         let active_jobs = ActiveJobs::new(store.clone(), events.clone(), decoder);
@@ -242,7 +249,15 @@ pub fn require_database(config: &Config) -> Result<Config> {
 pub async fn open_files(config: &Config) -> Result<Files> {
     let data = open_database_dir(config)?;
     let store = open_store(config).await?;
-    Files::open(&data, store, Decoder::default(), config.storage).await
+    let decoder = Decoder::default();
+    Files::open(
+        &data,
+        store,
+        decoder,
+        config.storage,
+        &config.storage_provider,
+    )
+    .await
 }
 
 /// The accounts of an existing data directory, for commands that start no server.

@@ -21,6 +21,7 @@ mod engine_show;
 mod engine_test;
 mod engine_text;
 mod engine_verify;
+pub(crate) mod files_copy;
 pub(crate) mod files_sweep;
 mod first_key;
 pub(crate) mod generate;

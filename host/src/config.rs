@@ -5,6 +5,7 @@ mod engine_rules;
 mod listen_address;
 mod machine_memory;
 mod page_choice;
+mod storage_provider;
 mod variables;
 
 use std::num::NonZeroU32;
@@ -21,7 +22,7 @@ use pinhole_images::Decoder;
 use pinhole_sandbox::{Compiler, Engines, MAX_CODE_BYTES, MAX_URGENT, Options};
 
 use crate::clients::{AllowedOrigins, ClientRules, ConnectionLimits, TrustedProxies};
-use crate::files::StorageLimits;
+use crate::files::{StorageLimits, StorageProvider};
 use crate::settings::{ValueKind, host_variables};
 use crate::store::DatabaseLocation;
 
@@ -100,6 +101,8 @@ pub struct Config {
     pub file_retention: Option<Duration>,
     /// `PINHOLE_USER_STORAGE_MIB` and `PINHOLE_RESERVED_DISK_MIB`.
     pub storage: StorageLimits,
+    /// `STORAGE_PROVIDER` and the variables of its bucket: where the bytes of files are stored.
+    pub storage_provider: StorageProvider,
     /// `PINHOLE_AUDIT_RETENTION_DAYS` and `PINHOLE_AUDIT_MIB`: how much of the audit log is stored.
     pub audit: AuditRetention,
     /// `PINHOLE_COMPILER`, `PINHOLE_COMPILE_SECS` and `PINHOLE_COMPILE_MIB`.
@@ -234,6 +237,7 @@ impl Config {
             audit: parse_audit(&environment)?,
             compiler: parse_compiler(&environment)?,
             storage: parse_storage(&environment)?,
+            storage_provider: storage_provider::parse(&environment)?,
             data: environment.get("PINHOLE_DATA").unwrap_or("data").into(),
             database: database_settings::parse_database(&environment)?,
             engines: match environment.get("PINHOLE_ENGINES") {
@@ -251,6 +255,11 @@ impl Config {
             file_retention: retention_days.map(|days| Duration::from_secs(days * DAY_SECS)),
             environment,
         })
+    }
+
+    /// The storage provider of this name, with its variables, whatever `STORAGE_PROVIDER` is.
+    pub fn storage_provider_named(&self, name: &str) -> Result<StorageProvider> {
+        storage_provider::parse_named(name, &self.environment)
     }
 
     /// The options to open engines with.

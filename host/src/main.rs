@@ -19,6 +19,7 @@ use commands::config::{self, ConfigCommand};
 use commands::database::{self, DatabaseCommand};
 use commands::doctor::{self, Doctor};
 use commands::engine::{self, EngineCommand};
+use commands::files_copy::{self, FilesCopy};
 use commands::generate::{self, Generate};
 use commands::key::{self, KeyCommand};
 use commands::user::{self, UserCommand};
@@ -109,6 +110,10 @@ enum FilesCommand {
         #[arg(long)]
         confirm: bool,
     },
+    /// Copy the stored images between the data directory and a bucket
+    ///
+    /// Images that the destination has with the same length are skipped, so that an interrupted copy continues.
+    Copy(FilesCopy),
 }
 
 fn main() -> ExitCode {
@@ -184,6 +189,9 @@ async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8>
         Command::Files {
             command: FilesCommand::Sweep { confirm },
         } => files_sweep::sweep(&config, confirm).await.map(|()| 0),
+        Command::Files {
+            command: FilesCommand::Copy(arguments),
+        } => files_copy::copy(&config, &arguments).await,
         Command::User { command } => user::run(&config, command).await,
         Command::Key { command } => key::run(&config, command).await,
         Command::Engine { command } => engine::run(&config, command, lines).await,

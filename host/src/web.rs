@@ -177,6 +177,15 @@ struct Status {
     status: bool,
 }
 
+#[derive(Serialize, ToSchema)]
+struct Readiness {
+    status: bool,
+    /// Why the server is not ready.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
 #[utoipa::path(
     get,
     path = "/health",
@@ -195,21 +204,26 @@ async fn health() -> Json<Status> {
     path = "/ready",
     tag = "server",
     operation_id = "ready",
-    summary = "Check that images can be generated with the default engine",
+    summary = "Check that images can be generated with the default engine, and stored",
     responses(
-        (status = 200, description = "the default engine can be used", body = Status),
-        (status = 503, description = "engines are being compiled, or the default engine does not exist", body = Status),
+        (status = 200, description = "the default engine can be used", body = Readiness),
+        (status = 503, description = "engines are being compiled, the default engine does not exist, or the bucket of the images cannot be used", body = Readiness),
     ),
     security(()),
 )]
-async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Status>) {
-    let status = app.jobs.snapshot().is_ready();
-    let code = if status {
-        StatusCode::OK
+async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
+    let reason = if !app.files.is_available() {
+        Some("the bucket of the images cannot be used")
+    } else if !app.jobs.snapshot().is_ready() {
+        Some("engines are being compiled, or the default engine does not exist")
     } else {
-        StatusCode::SERVICE_UNAVAILABLE
+        None
     };
-    (code, Json(Status { status }))
+    let (code, status) = match reason {
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, false),
+        None => (StatusCode::OK, true),
+    };
+    (code, Json(Readiness { status, reason }))
 }
 
 /// The response if a handler panicked, possibly after a job was charged. The panic's message may quote the request, so it is not logged

@@ -1,5 +1,6 @@
 //! The program `pinhole` from a shell: output, files and exit codes.
 
+mod buckets;
 mod config;
 mod control_socket;
 mod databases;

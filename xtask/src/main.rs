@@ -12,6 +12,7 @@
 //! | `pages` | builds the server's own pages with Node |
 //! | `release` | builds the optimized server with the pages |
 //! | `first_image`, `server`, `http` | `run`: starts the server and generates a first image |
+//! | `buckets` | starts servers of S3 and Azure for the tests |
 //! | `test`, `bench` | run the tests and benchmarks |
 //! | `clients` | runs official client libraries against the server |
 //! | `web_client` | runs Open WebUI's web client in a browser |
@@ -28,6 +29,7 @@
 mod authors;
 mod bench;
 mod browser;
+mod buckets;
 #[cfg(test)]
 mod c_bindings;
 mod clients;

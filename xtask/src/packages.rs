@@ -66,6 +66,11 @@ pub(crate) fn pip_install(requirements: &Path, directory: &Path) -> Command {
 pub(crate) fn install_node_clients(scripts: &Path, target: &Path) -> Result<Option<PathBuf>> {
     let lists = ["package.json", "package-lock.json"].map(|name| scripts.join(name));
     let directory = target.join("clients/node");
+    Ok(install(npm_install(&directory), &lists, &directory)?.then_some(directory))
+}
+
+/// An npm command that installs the packages of a lock file in a directory, and runs none of their scripts.
+pub(crate) fn npm_install(directory: &Path) -> Command {
     let mut npm = Command::new("npm");
     npm.args([
         "ci",
@@ -75,8 +80,8 @@ pub(crate) fn install_node_clients(scripts: &Path, target: &Path) -> Result<Opti
         "--ignore-scripts",
     ])
     .arg("--prefix")
-    .arg(&directory);
-    Ok(install(npm, &lists, &directory)?.then_some(directory))
+    .arg(directory);
+    npm
 }
 
 /// Runs an installer in a fresh directory that holds copies of the files that name its packages,

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::buckets::Buckets;
 use crate::postgres::PostgresServer;
 use crate::steps::{announce, announce_build};
 use crate::tools::CARGO_NEXTEST;
@@ -100,12 +101,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         "3 minutes",
     );
     let postgres = PostgresServer::start();
+    let buckets = Buckets::start(workspace)?;
     let server_program = workspace.server_program();
     let run = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = workspace.cargo_command(&nextest, arguments);
         if let Some(postgres) = &postgres {
             command.env(POSTGRES_URL, postgres.url());
         }
+        command.envs(buckets.variables());
         command.envs(variables.iter().copied());
         run_with_test_environment(workspace, command, &server_program)
     };

@@ -11,6 +11,7 @@ use cap_std::fs::Dir;
 use clap::Args;
 use pinhole::app::open_store;
 use pinhole::config::Config;
+use pinhole::files::{self, StorageProvider};
 use pinhole::jobs::{Binding, Jobs};
 use pinhole::store::{DatabaseLocation, Store};
 use pinhole_ground::{data_dir, disk};
@@ -92,6 +93,7 @@ impl Checks {
             Err(error) => self.add("configuration", Status::Failed, error.to_string()),
         }
         self.check_data_dir(config).await;
+        self.check_bucket(config).await;
         match CommandJobs::open(config, MissingData::Temporary).await {
             Ok(opened) => {
                 self.check_engines(&opened.jobs);
@@ -172,6 +174,17 @@ impl Checks {
                 Status::Warning,
                 format!("cannot read the free space: {error:#}"),
             ),
+        }
+    }
+
+    async fn check_bucket(&mut self, config: &Config) {
+        let StorageProvider::Bucket(bucket) = &config.storage_provider else {
+            return;
+        };
+        let name = format!("bucket {}", bucket.service.name());
+        match files::check_provider(&config.storage_provider).await {
+            Ok(()) => self.add(name, Status::Ok, "it can be written and read"),
+            Err(error) => self.add(name, Status::Failed, format!("{error:#}")),
         }
     }
 

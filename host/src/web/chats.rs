@@ -179,7 +179,9 @@ async fn set_content(
         let detail = format!("content is longer than {MAX_MESSAGE_BYTES} bytes");
         return Err(ApiError::too_long("content", detail));
     }
-    app.files.require_room(&user, content.len() as u64).await?;
+    app.files
+        .require_text_room(&user, content.len() as u64)
+        .await?;
     let content = Value::from(content);
     if !app.store.set_content(&id, &message_id, &content).await? {
         return Err(too_long());

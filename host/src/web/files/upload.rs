@@ -70,7 +70,7 @@ pub(super) async fn upload(
     request: Request,
 ) -> Result<Json<File>, ApiError> {
     app.files
-        .require_room(&user, content_length(&request))
+        .require_image_room(&user, content_length(&request))
         .await?;
     let form = UploadForm::read(request).await?;
     let Some(bytes) = form.file else {
@@ -92,7 +92,7 @@ pub(super) async fn upload(
         bad_request(&refusal.reason)
     })?;
     let length = image.bytes().len() as u64;
-    app.files.require_room(&user, length).await?;
+    app.files.require_image_room(&user, length).await?;
     let name = stored_name(&form.file_name, &image);
     let metadata = Value::Object(form.metadata);
     let file = app.files.save_as(name, &user.id, &image, &metadata).await?;

@@ -1,0 +1,123 @@
+//! A bucket that sends something else than what was stored.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use pinhole::files::Confirmation;
+use pinhole_tests::{RawStep, TestServer, gif};
+
+use super::super::{content_url, upload};
+use super::fake_gcs::FakeGcs;
+use super::test_bucket::TestBucket;
+
+const HEADERS: &str = "etag: \"1\"\r\nlast-modified: Tue, 01 Dec 2026 08:00:00 GMT\r\n";
+
+/// A response with this part of the object, and these steps as its chunks.
+fn part(range: &str, chunks: Vec<RawStep>) -> Vec<RawStep> {
+    let head = format!(
+        "HTTP/1.1 206 Partial Content\r\n{HEADERS}content-range: bytes {range}\r\n\
+         transfer-encoding: chunked\r\n\r\n"
+    );
+    let mut steps = vec![RawStep::Send(head.into())];
+    steps.extend(chunks);
+    steps
+}
+
+fn end() -> RawStep {
+    RawStep::Send(Bytes::from_static(b"0\r\n\r\n"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_is_never_more_or_less_than_was_stored() {
+    let gcs = FakeGcs::start().await;
+    let bucket = TestBucket::of_gcs(gcs.clone());
+    let server = TestServer::start(&bucket.variables()).await;
+    let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
+    let length = gif(9).len();
+    let (whole, longer) = (
+        format!("0-{}/{length}", length - 1),
+        format!("0-{}/{}", length - 1, length + 1),
+    );
+    let flood = || RawStep::Flood(Bytes::from_static(b"5\r\nhello\r\n"));
+    let error = format!("HTTP/1.1 403 Forbidden\r\n{HEADERS}transfer-encoding: chunked\r\n\r\n");
+    for (name, steps, status) in [
+        ("another length", part(&longer, vec![end()]), 500),
+        ("no length", part("0-1/*", vec![end()]), 503),
+        (
+            "another part",
+            part(&format!("5-6/{length}"), vec![end()]),
+            503,
+        ),
+        (
+            "fewer bytes",
+            part(&whole, vec![end(), RawStep::Close]),
+            200,
+        ),
+        ("bytes without end", part(&whole, vec![flood()]), 200),
+        (
+            "an error without end",
+            vec![RawStep::Send(error.into()), flood()],
+            503,
+        ),
+    ] {
+        gcs.upstream.set_raw(steps);
+        let response = server.get(&content_url(&row)).send().await.unwrap();
+        assert_eq!(response.status(), status, "{name}");
+        if status == 200 {
+            // The connection breaks, so that no client takes the bytes for the image.
+            assert!(response.bytes().await.is_err(), "{name}");
+        }
+    }
+    gcs.upstream.reset();
+    let bytes = super::super::response_bytes(server.get(&content_url(&row))).await;
+    assert_eq!(bytes, gif(9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thumbnail_of_a_huge_object_is_not_loaded() {
+    let gcs = FakeGcs::start().await;
+    let bucket = TestBucket::of_gcs(gcs.clone());
+    let server = TestServer::start(&bucket.variables()).await;
+    let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
+    let head = format!("HTTP/1.1 200 OK\r\n{HEADERS}content-length: 99999999999\r\n\r\n");
+    gcs.upstream.set_raw(vec![
+        RawStep::Send(head.into()),
+        RawStep::Flood(Bytes::from_static(&[0; 1024])),
+    ]);
+    let url = content_url(&row).replace("/content", "/thumbnail");
+    let response = server.get(&url).send().await.unwrap();
+    assert_eq!(response.status(), 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn list_with_hostile_names_removes_nothing() {
+    let gcs = FakeGcs::start().await;
+    let bucket = TestBucket::of_gcs(gcs.clone());
+    let server = TestServer::start(&bucket.variables()).await;
+    let old = SystemTime::UNIX_EPOCH;
+    let (id, files) = ("00000000-0000-4000-8000-000000000000", &server.app.files);
+    for name in [
+        "../x".to_owned(),
+        format!("..%2f{id}"),
+        format!("{id}/.."),
+        format!("{id}.256/"),
+        id.to_uppercase(),
+    ] {
+        gcs.insert(&name, b"x", old);
+        let before = gcs.names();
+        // A name that is no path makes the whole list invalid.
+        match files.clean_up(None, Confirmation::Administrator).await {
+            Ok(sweep) => assert_eq!((sweep.expired, sweep.orphaned), (0, 0), "{name}"),
+            Err(error) => assert!(format!("{error:#}").contains("cannot list"), "{error:#}"),
+        }
+        let after = gcs.names();
+        assert!(before.iter().all(|name| after.contains(name)), "{name}");
+        gcs.remove(&name);
+    }
+    let flood = RawStep::Flood(Bytes::from_static(b"14\r\n<ListBucketResult>  \r\n"));
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    gcs.upstream
+        .set_raw(vec![RawStep::Send(head.into()), flood]);
+    let error = files.clean_up(None, Confirmation::None).await.unwrap_err();
+    assert!(format!("{error:#}").contains("cannot list"), "{error:#}");
+}

@@ -7,11 +7,13 @@ mod data_url;
 mod delayed_storage;
 mod gallery;
 mod identity;
+mod import;
 pub mod link;
 pub mod lookup;
 mod objects;
 mod room;
 mod spool;
+mod stored_name;
 mod thumbnail;
 
 use std::io;
@@ -42,9 +44,11 @@ pub use crate::store::MessageLink;
 pub use cleanup::{Confirmation, Sweep};
 pub use data_url::{encode_data_url, is_data_url};
 pub use gallery::UNDO_TIME;
+pub use import::{ImportBytes, ImportedImage};
 pub use lookup::MAX_SOURCES;
 pub use room::{NoRoom, StorageLimits};
-pub use spool::MAX_SPOOLED_BYTES;
+pub use spool::{MAX_SPOOLED_BYTES, spooled_file_ids};
+pub(crate) use stored_name::stored_name;
 pub use thumbnail::{THUMBNAIL_SIZES, Thumbnail};
 
 /// Limits of an uploaded image.

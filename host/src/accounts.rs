@@ -26,8 +26,8 @@ use crate::store::{
     Store, User, UserProfile, now,
 };
 use attempt_limits::AttemptLimits;
-use passwords::BcryptAccounts;
 use live_sessions::LiveSessions;
+use passwords::BcryptAccounts;
 use passwords::{PasswordHasher, check_password};
 use pending_revocations::PendingRevocations;
 use sessions::SessionSigner;
@@ -293,7 +293,9 @@ impl Accounts {
         let replaced = async {
             let hash = self.passwords.hash(password).await?;
             let id = &account.user.id;
-            self.store.replace_hash(id, &account.password, &hash).await?;
+            self.store
+                .replace_hash(id, &account.password, &hash)
+                .await?;
             Ok::<_, Error>(())
         };
         if let Err(error) = replaced.await {

@@ -199,7 +199,7 @@ pub async fn load_stored_settings(config: &Config) -> Result<Config> {
     if !data.exists(Store::FILE) {
         return Ok(config.clone());
     }
-    let environment = without_reset(&config.environment);
+    let environment = unreset_environment(&config.environment);
     let store = Store::open(&config.data).await?;
     let settings = StoredSettings::open(&data, store, &environment).await?;
     with_stored_settings(config, &settings).await
@@ -211,24 +211,29 @@ pub async fn read_overlay(config: &Config) -> Result<Overlay> {
     if !data.exists(Store::FILE) {
         return Ok(Overlay::of_environment(&config.environment));
     }
-    let environment = without_reset(&config.environment);
+    let environment = unreset_environment(&config.environment);
     let store = Store::open(&config.data).await?;
     let settings = StoredSettings::open(&data, store, &environment).await?;
     Ok((*settings.overlay()).clone())
 }
 
-/// The environment with which opening the settings resets nothing: only the start of a server does.
-fn without_reset(environment: &Environment) -> Environment {
+fn unreset_environment(environment: &Environment) -> Environment {
     environment.overlaid([("RESET_CONFIG_ON_START".to_owned(), String::new())])
 }
 
 /// The configuration for a change of an existing database. Fails without one.
 pub fn require_database(config: &Config) -> Result<Config> {
     open_database_dir(config)?;
-    Ok(Config {
-        environment: without_reset(&config.environment),
+    Ok(without_reset(config))
+}
+
+/// The configuration with which opening the settings resets nothing: only the start of a server does.
+#[must_use]
+pub fn without_reset(config: &Config) -> Config {
+    Config {
+        environment: unreset_environment(&config.environment),
         ..config.clone()
-    })
+    }
 }
 
 /// The stored files, for commands that start no server.

@@ -3,7 +3,7 @@
 //! # What it prevents
 //!
 //! Database and files cannot be copied at the same moment. A copy whose database names an image that the copy lacks
-//! is a loss that nobody notices before the restore.
+//! is a loss that only a restore shows.
 //!
 //! # How
 //!

@@ -155,7 +155,9 @@ impl ChatCopy {
             return 0;
         };
         let before = messages.0.len();
-        messages.0.retain(|(_, message)| message.contains_key("role"));
+        messages
+            .0
+            .retain(|(_, message)| message.contains_key("role"));
         before - messages.0.len()
     }
 }

@@ -24,6 +24,7 @@ mod engine_verify;
 pub(crate) mod files_sweep;
 mod first_key;
 pub(crate) mod generate;
+pub(crate) mod import;
 pub(crate) mod key;
 pub(crate) mod restore;
 pub(crate) mod serve;
@@ -179,7 +180,10 @@ fn find_file_name(path: &Path) -> Result<(&Path, &str)> {
         _ => Path::new("."),
     };
     let name = path.file_name().and_then(OsStr::to_str);
-    Ok((directory, name.context("the path has no file name in UTF-8")?))
+    Ok((
+        directory,
+        name.context("the path has no file name in UTF-8")?,
+    ))
 }
 
 /// Prints a value as one JSON document.

@@ -165,7 +165,10 @@ mod tests {
         let now = now();
         assert_eq!(plausible_time(Some(5)), 5);
         for other in [None, Some(-1), Some(now + 1000), Some(i64::MAX)] {
-            assert!((now..=now + 5).contains(&plausible_time(other)), "{other:?}");
+            assert!(
+                (now..=now + 5).contains(&plausible_time(other)),
+                "{other:?}"
+            );
         }
     }
 
@@ -173,7 +176,17 @@ mod tests {
     fn id_is_part_of_a_file_name() {
         assert!(is_id("0f8fad5b-d9cb-469f-a165-70867728950e") && is_id("key_1"));
         let long = "a".repeat(MAX_ID_BYTES + 1);
-        for invalid in ["", ".", "..", "a/b", "a.256", "a b", "ä", "a\0", long.as_str()] {
+        for invalid in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a.256",
+            "a b",
+            "ä",
+            "a\0",
+            long.as_str(),
+        ] {
             assert!(!is_id(invalid), "{invalid:?}");
         }
     }

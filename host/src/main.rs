@@ -20,6 +20,7 @@ use commands::config::{self, ConfigCommand};
 use commands::doctor::{self, Doctor};
 use commands::engine::{self, EngineCommand};
 use commands::generate::{self, Generate};
+use commands::import::{self, ImportCommand};
 use commands::key::{self, KeyCommand};
 use commands::restore::{self, RestoreArguments};
 use commands::user::{self, UserCommand};
@@ -76,6 +77,11 @@ enum Command {
     Files {
         #[command(subcommand)]
         command: FilesCommand,
+    },
+    /// Import users, images and chats of another server
+    Import {
+        #[command(subcommand)]
+        command: ImportCommand,
     },
     /// Write a backup of the data directory: database, images, engine components and keys, also while the server runs
     Backup(BackupArguments),
@@ -172,6 +178,7 @@ async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8>
         Command::Serve { listen } => serve::serve(&config, &listen).await.map(|()| 0),
         Command::Generate(arguments) => generate::generate(&config, arguments).await,
         Command::Doctor(arguments) => doctor::doctor(Ok(config), arguments).await,
+        Command::Import { command } => import::run(&config, command).await,
         Command::Backup(arguments) => backup::backup(&config, arguments).await,
         Command::Restore(arguments) => restore::restore(&config, arguments).await,
         Command::Openapi => print_openapi(),

@@ -49,9 +49,8 @@ pub(super) fn read_archive(
     };
     // Raw: extensions of tar, such as long names, are entries, and refused like others.
     for entry in archive.entries()?.raw(true) {
-        let mut entry = entry.context(
-            "the file is not a backup of pinhole, or it is damaged: use another one",
-        )?;
+        let mut entry = entry
+            .context("the file is not a backup of pinhole, or it is damaged: use another one")?;
         let path = entry.path_bytes().into_owned();
         let name = EntryName::parse(&path).with_context(|| {
             let path = plain(&String::from_utf8_lossy(&path), MAX_NAME_BYTES);
@@ -92,7 +91,7 @@ impl ReadEntries {
         );
         ensure!(
             self.head.is_some() != (*name == EntryName::Head),
-            "it is not a backup of pinhole: its first entry is {}",
+            "its entry {} is in the wrong place: use another backup",
             name.path()
         );
         self.read_bytes = self.read_bytes.saturating_add(length);
@@ -125,7 +124,9 @@ impl ReadEntries {
         });
         let mut text = Vec::new();
         write_line(&mut text, &line)?;
-        self.lines.write_all(&text).context("cannot write a temporary file")
+        self.lines
+            .write_all(&text)
+            .context("cannot write a temporary file")
     }
 
     /// Fails unless the list has exactly the entries that were read. Returns its totals.
@@ -181,7 +182,10 @@ fn read_line(list: &mut impl BufRead) -> Result<Option<ListLine>> {
 fn parse_head(json: &[u8]) -> Result<Head> {
     let head: Head = serde_json::from_slice(json).context("it is not a backup of pinhole")?;
     let (format, schema) = (head.format, head.schema);
-    let (version, known) = (plain(&head.version, MAX_NAME_BYTES), Store::schema_version());
+    let (version, known) = (
+        plain(&head.version, MAX_NAME_BYTES),
+        Store::schema_version(),
+    );
     ensure!(
         format == FORMAT && schema <= known,
         "it is from a newer version: pinhole {version} with format {format} and schema {schema}. This one knows \

@@ -75,10 +75,18 @@ impl ArchiveWriter {
     pub(super) fn finish(mut self, totals: &Totals) -> Result<()> {
         let totals = totals.clone();
         write_line(&mut self.list, &ListLine::End { totals })?;
-        let mut list = self.list.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let mut list = self
+            .list
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
         let length = list.stream_position()?;
         list.seek(SeekFrom::Start(0))?;
-        append(&mut self.tar, &EntryName::List, BufReader::new(list), length)?;
+        append(
+            &mut self.tar,
+            &EntryName::List,
+            BufReader::new(list),
+            length,
+        )?;
         let output = self.tar.into_inner().context("cannot write the backup")?;
         let mut output = output
             .into_inner()

@@ -168,7 +168,9 @@ impl DataCopy {
                 .partition(|digest| self.data.exists(component_path(digest)));
             if missing.is_empty() || attempt == MAX_SNAPSHOTS {
                 for digest in missing {
-                    self.report(format!("the component {digest} is missing in the data directory"));
+                    self.report(format!(
+                        "the component {digest} is missing in the data directory"
+                    ));
                 }
                 return Ok((snapshot, present));
             }
@@ -220,9 +222,14 @@ impl DataCopy {
             for problem in copied.damaged {
                 self.report(problem);
             }
-            let lost = snapshot.remove_deleted(copied.missing).await.context(context)?;
+            let lost = snapshot
+                .remove_deleted(copied.missing)
+                .await
+                .context(context)?;
             for id in lost {
-                self.report(format!("the bytes of image {id} are missing in the data directory"));
+                self.report(format!(
+                    "the bytes of image {id} are missing in the data directory"
+                ));
             }
         }
     }

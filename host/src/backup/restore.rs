@@ -95,7 +95,10 @@ impl RestoreTarget {
             return Ok(totals);
         }
         let Some(name) = self.path.file_name() else {
-            bail!("{} has no name: choose another directory", self.path.display());
+            bail!(
+                "{} has no name: choose another directory",
+                self.path.display()
+            );
         };
         // Fails if the directory was created and filled meanwhile.
         self.around

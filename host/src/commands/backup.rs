@@ -14,9 +14,9 @@ use pinhole::config::Config;
 use pinhole_ground::data_dir;
 use pinhole_ground::text::utc_time;
 
+use super::find_file_name;
 use super::key::unix_time;
 use super::serve::shutdown_signal;
-use super::{FAILED, find_file_name};
 
 /// Names standard output, and in `pinhole restore` standard input.
 pub(super) const STANDARD_STREAM: &str = "-";
@@ -47,19 +47,24 @@ pub(crate) async fn backup(config: &Config, arguments: BackupArguments) -> Resul
         let output = Box::new(std::io::stdout());
         let backup = run(config, work.path(), output).await?;
         eprintln!("backup: {}", describe(&backup.totals));
-        return Ok(report_problems(&backup));
+        report_problems(&backup);
+        return Ok(0);
     }
     let target = BackupFile::create(&arguments.to)?;
     let parent = target.path.parent().unwrap_or(Path::new("."));
     // Next to the backup, where there must be space for more than the database.
-    let work = tempfile::Builder::new().prefix(".pinhole-backup.").tempdir_in(parent);
-    let work = work.with_context(|| format!("cannot create a directory in {}", parent.display()))?;
+    let work = tempfile::Builder::new()
+        .prefix(".pinhole-backup.")
+        .tempdir_in(parent);
+    let work =
+        work.with_context(|| format!("cannot create a directory in {}", parent.display()))?;
     let output = Box::new(target.file.try_clone()?);
     let backup = run(config, work.path(), output).await?;
     let path = target.complete()?;
     println!("{}: {}", path.display(), describe(&backup.totals));
     println!("it contains keys, password hashes and prompts: only its owner can read it");
-    Ok(report_problems(&backup))
+    report_problems(&backup);
+    Ok(0)
 }
 
 async fn run(config: &Config, work: &Path, output: Box<dyn Write + Send>) -> Result<Backup> {
@@ -102,19 +107,17 @@ pub(super) fn describe(totals: &Totals) -> String {
     )
 }
 
-/// Prints what the server had lost already. Returns the exit code.
-fn report_problems(backup: &Backup) -> u8 {
+/// Prints what the server had lost already.
+fn report_problems(backup: &Backup) {
     for problem in &backup.problems {
         eprintln!("pinhole: warning: {problem}");
     }
     let missing = backup.totals.missing;
-    if missing == 0 {
-        return 0;
+    if missing > 0 {
+        eprintln!(
+            "pinhole: warning: {missing} part(s) of the data directory were missing or damaged before the backup"
+        );
     }
-    eprintln!(
-        "pinhole: the backup is complete, but {missing} part(s) of the data directory were missing or damaged before"
-    );
-    FAILED
 }
 
 impl BackupFile {

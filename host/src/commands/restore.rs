@@ -10,8 +10,8 @@ use clap::Args;
 use pinhole::backup::{OnProgress, RestoreTarget, Totals, check_archive};
 use pinhole::config::Config;
 
+use super::WRONG_USE;
 use super::backup::{STANDARD_STREAM, describe, progress};
-use super::{FAILED, WRONG_USE};
 
 #[derive(Args)]
 pub(crate) struct RestoreArguments {
@@ -30,9 +30,12 @@ pub(crate) async fn restore(config: &Config, arguments: RestoreArguments) -> Res
     let name = from.display();
     if check {
         let totals = read(move |on_progress| check_archive(input, length, on_progress));
-        let totals = totals.await.with_context(|| format!("{name} cannot be restored"))?;
+        let totals = totals
+            .await
+            .with_context(|| format!("{name} cannot be restored"))?;
         println!("{name} is complete: {}", describe(&totals));
-        return Ok(warn_of_loss(&totals));
+        warn_of_loss(&totals);
+        return Ok(0);
     }
     let data = config.data.display();
     eprintln!("data directory: {data}");
@@ -44,9 +47,12 @@ pub(crate) async fn restore(config: &Config, arguments: RestoreArguments) -> Res
         }
     };
     let totals = read(move |on_progress| target.restore(input, length, on_progress));
-    let totals = totals.await.with_context(|| format!("cannot restore {name}"))?;
+    let totals = totals
+        .await
+        .with_context(|| format!("cannot restore {name}"))?;
     println!("restored {} to {data}", describe(&totals));
-    Ok(warn_of_loss(&totals))
+    warn_of_loss(&totals);
+    Ok(0)
 }
 
 /// The archive and its length, which is 0 if it is unknown.
@@ -62,9 +68,7 @@ fn open(from: &Path) -> Result<(Box<dyn Read + Send>, u64)> {
 }
 
 /// Reads an archive, which takes long, with a bar.
-async fn read(
-    work: impl FnOnce(&OnProgress) -> Result<Totals> + Send + 'static,
-) -> Result<Totals> {
+async fn read(work: impl FnOnce(&OnProgress) -> Result<Totals> + Send + 'static) -> Result<Totals> {
     let (bar, on_progress) = progress("restore");
     // A signal ends the process at once; what is written so far has a hidden name.
     let totals = tokio::task::spawn_blocking(move || work(&on_progress)).await?;
@@ -72,14 +76,11 @@ async fn read(
     totals
 }
 
-/// Returns the exit code.
-fn warn_of_loss(totals: &Totals) -> u8 {
+fn warn_of_loss(totals: &Totals) {
     let missing = totals.missing;
-    if missing == 0 {
-        return 0;
+    if missing > 0 {
+        eprintln!(
+            "pinhole: warning: {missing} part(s) were missing or damaged on the server before the backup"
+        );
     }
-    eprintln!(
-        "pinhole: {missing} part(s) were missing or damaged on the server before the backup was made"
-    );
-    FAILED
 }

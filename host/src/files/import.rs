@@ -34,7 +34,9 @@ impl Files {
     pub async fn has_row(&self, id: &str) -> Result<bool> {
         let ids = HashSet::from([id.to_owned()]);
         let existing = self.store.existing_file_ids(&ids).await;
-        Ok(!existing.context("cannot read files from the database")?.is_empty())
+        Ok(!existing
+            .context("cannot read files from the database")?
+            .is_empty())
     }
 
     /// Stores an image whose id no file has.

@@ -120,12 +120,18 @@ mod tests {
             "a": {"id": "a", "parentId": null, "childrenIds": ["b"], "role": "user", "content": "draw"},
             "x": {"statusHistory": [{"done": true}]},
             "b": {"parentId": "a", "role": "assistant", "content": "here"}}}}"#;
-        assert!(parse_chat(json, "Foxes").is_err(), "a title that is no text");
+        assert!(
+            parse_chat(json, "Foxes").is_err(),
+            "a title that is no text"
+        );
         let json = json.replace("\"title\": 5", "\"title\": \"old\"");
         let parsed = parse_chat(&json, "Foxes\nand hens").unwrap();
         assert_eq!(parsed.copy.title.as_deref(), Some("Foxes and hens"));
         let history = parsed.copy.history.unwrap();
-        let ids = history.messages.iter().map(|message| message.stored.id.as_str());
+        let ids = history
+            .messages
+            .iter()
+            .map(|message| message.stored.id.as_str());
         assert_eq!(ids.collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(parsed.removed_messages, 1);
     }
@@ -134,7 +140,8 @@ mod tests {
     fn hostile_chat_is_refused_without_its_text() {
         let deep = format!("{{\"x\": {}", "[".repeat(1_000));
         let many = format!("{{\"x\": [{}]}}", "0,".repeat(300_000));
-        let role = r#"{"history": {"currentId": null, "messages": {"a": {"role": "secret-4711\n"}}}}"#;
+        let role =
+            r#"{"history": {"currentId": null, "messages": {"a": {"role": "secret-4711\n"}}}}"#;
         for json in [
             "",
             "null",

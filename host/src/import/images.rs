@@ -104,7 +104,7 @@ fn parse_meta(json: &str) -> Meta {
     serde_json::from_str(json).unwrap_or_default()
 }
 
-/// The image of a file, or the reason why it is none.
+/// The image of a file, or the reason why it has none.
 async fn read_image(
     uploads: &Dir,
     path: &str,
@@ -115,7 +115,11 @@ async fn read_image(
         return Ok(Err("it is not an image".to_owned()));
     }
     // The directory of another machine, or the URL of a bucket.
-    let name = path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+    let name = path
+        .rsplit(['/', '\\'])
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     if name.is_empty() || name == "." || name == ".." {
         return Ok(Err("its row has no path".to_owned()));
     }
@@ -210,24 +214,44 @@ mod tests {
         let parsed: ImageMetadata = serde_json::from_str(&metadata).unwrap();
         assert_eq!(parsed.sent_prompt(), Some("a fox"));
         assert_eq!(parsed.request.size.as_deref(), Some("64x48"));
-        assert_eq!((parsed.chat_id.as_deref(), parsed.message_id), (Some("c-1"), None));
+        assert_eq!(
+            (parsed.chat_id.as_deref(), parsed.message_id),
+            (Some("c-1"), None)
+        );
         assert!(gallery.is_generated);
-        assert_eq!((gallery.model.as_str(), gallery.prompt.as_str()), ("gpt-image-1", "a fox"));
+        assert_eq!(
+            (gallery.model.as_str(), gallery.prompt.as_str()),
+            ("gpt-image-1", "a fox")
+        );
     }
 
     #[test]
     fn record_of_upload_has_no_request() {
         let meta = r#"{"content_type": "image/png", "data": {"prompt": "a fox"}}"#;
         let ImageRecord { metadata, gallery } = record("fox.png", meta);
-        assert_eq!((metadata.as_str(), gallery), ("{}", GalleryFields::default()));
+        assert_eq!(
+            (metadata.as_str(), gallery),
+            ("{}", GalleryFields::default())
+        );
     }
 
     #[test]
     fn damaged_metadata_is_as_none() {
         let deep = "[".repeat(10_000);
-        for damaged in ["", "null", "[]", "{", r#"{"content_type": 5}"#, deep.as_str()] {
+        for damaged in [
+            "",
+            "null",
+            "[]",
+            "{",
+            r#"{"content_type": 5}"#,
+            deep.as_str(),
+        ] {
             let meta = parse_meta(damaged);
-            assert_eq!((meta.content_type, meta.data), (None, Value::Null), "{damaged:.20}");
+            assert_eq!(
+                (meta.content_type, meta.data),
+                (None, Value::Null),
+                "{damaged:.20}"
+            );
         }
     }
 }

@@ -72,7 +72,11 @@ impl Run<'_> {
         let is_disabled = source.password.is_some() && !source.is_active;
         let user = ImportedUser {
             id,
-            name: if check_name(&name).is_ok() { &name } else { &email },
+            name: if check_name(&name).is_ok() {
+                &name
+            } else {
+                &email
+            },
             email: &email,
             role: if is_disabled { "pending" } else { &source.role },
             password: password.unwrap_or(UNUSABLE_HASH),
@@ -102,7 +106,10 @@ impl Run<'_> {
     }
 
     pub(super) async fn import_keys(&mut self) -> Result<()> {
-        let enabled = self.settings.value(&mut self.source, KEYS_ARE_ENABLED).await?;
+        let enabled = self
+            .settings
+            .value(&mut self.source, KEYS_ARE_ENABLED)
+            .await?;
         let are_disabled = enabled.and_then(|it| it.as_bool()) == Some(false);
         let mut pages = RowPages::default();
         loop {
@@ -253,7 +260,10 @@ mod tests {
     #[test]
     fn permissions_are_those_of_images_only() {
         for (json, expected) in [
-            (r#"{"features": {"image_generation": true, "web_search": false}}"#, true),
+            (
+                r#"{"features": {"image_generation": true, "web_search": false}}"#,
+                true,
+            ),
             (r#"{"features": {"image_generation": false}}"#, false),
             (r#"{"features": {}}"#, false),
             (r#"{"workspace": {"models": true}}"#, false),

@@ -180,9 +180,15 @@ mod tests {
         let counts = report.counts(Kind::Settings);
         let expected = (MAX_FINDINGS + 5) as u64;
         assert_eq!((counts.found, counts.skipped), (expected, expected));
-        assert_eq!((report.findings().len(), report.omitted_findings()), (MAX_FINDINGS, 5));
+        assert_eq!(
+            (report.findings().len(), report.omitted_findings()),
+            (MAX_FINDINGS, 5)
+        );
         let first = report.findings().first().unwrap();
-        assert_eq!((first.id.as_str(), first.reason.len()), ("a b", MAX_TEXT_BYTES));
+        assert_eq!(
+            (first.id.as_str(), first.reason.len()),
+            ("a b", MAX_TEXT_BYTES)
+        );
         assert_eq!(report.counts(Kind::Users), KindCounts::default());
     }
 }

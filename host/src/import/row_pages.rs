@@ -52,7 +52,10 @@ mod tests {
             let goes_on = pages.advance(&page(ids), String::as_str);
             (goes_on, pages.after().to_owned())
         };
-        assert_eq!(advance(&[Some("a"), Some("c"), None]), (true, "c".to_owned()));
+        assert_eq!(
+            advance(&[Some("a"), Some("c"), None]),
+            (true, "c".to_owned())
+        );
         // A damaged id, which the table has behind all others.
         assert_eq!(advance(&[Some("d"), Some("b")]), (true, "b".to_owned()));
         assert_eq!(advance(&[Some("c"), Some("b")]).0, false);

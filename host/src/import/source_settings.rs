@@ -39,11 +39,7 @@ impl SourceSettings {
     }
 
     /// The value at a dotted path. `None` if it is not set.
-    pub(super) async fn value(
-        &self,
-        source: &mut OpenWebUi,
-        path: &str,
-    ) -> Result<Option<Value>> {
+    pub(super) async fn value(&self, source: &mut OpenWebUi, path: &str) -> Result<Option<Value>> {
         if let Self::Tree(tree) = self {
             return Ok(descend(tree, path).cloned());
         }
@@ -96,7 +92,10 @@ mod tests {
         for missing in ["a.b.d", "a.x", "a.b.c.d", "x"] {
             assert_eq!(descend(&tree, missing), None, "{missing}");
         }
-        assert_eq!(splits("a.b.c").collect::<Vec<_>>(), [("a.b.c", ""), ("a.b", "c"), ("a", "b.c")]);
+        assert_eq!(
+            splits("a.b.c").collect::<Vec<_>>(),
+            [("a.b.c", ""), ("a.b", "c"), ("a", "b.c")]
+        );
         assert_eq!(parse("{"), Value::Null);
     }
 }

@@ -5,10 +5,10 @@ use sqlx::SqliteConnection;
 
 use super::accounts::mark_first_account;
 use super::api_keys::{MAX_KEYS, first_letters, hash_key};
+use super::chats::MAX_REST_BYTES;
 use super::groups::MAX_GROUPS;
 use super::message_copy::save_messages;
 use super::messages::to_json;
-use super::chats::MAX_REST_BYTES;
 use super::{ChatCopy, MAX_CHATS, NEW_CHAT, Store};
 
 /// A user with an account.
@@ -96,12 +96,14 @@ impl Store {
             .bind(user.created_at)
             .execute(&mut *transaction)
             .await?;
-        sqlx::query("INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)")
-            .bind(user.id)
-            .bind(user.email)
-            .bind(user.password)
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(
+            "INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)",
+        )
+        .bind(user.id)
+        .bind(user.email)
+        .bind(user.password)
+        .execute(&mut *transaction)
+        .await?;
         if Guard::FirstAccount.applies(true) {
             mark_first_account(&mut transaction).await?;
         }

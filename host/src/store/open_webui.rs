@@ -143,7 +143,11 @@ impl SourceDatabase {
                 let absolute = PathBuf::from(format!("/{path}"));
                 let relative = Path::new(path);
                 let is_absolute = relative.is_absolute() || !relative.exists();
-                Ok(Self::Sqlite(if is_absolute { absolute } else { path.into() }))
+                Ok(Self::Sqlite(if is_absolute {
+                    absolute
+                } else {
+                    path.into()
+                }))
             }
             "postgres" | "postgresql" => {
                 let options = PgConnectOptions::from_str(&format!("postgres://{rest}"));
@@ -214,16 +218,26 @@ impl OpenWebUi {
         };
         let rows = self.read(statement, &[table]).await?;
         let names = rows.into_iter().filter_map(Result::ok);
-        Ok(names.filter_map(|row| row.into_iter().next().flatten()).collect())
+        Ok(names
+            .filter_map(|row| row.into_iter().next().flatten())
+            .collect())
     }
 
     /// The users after this id, in the order of their ids.
     pub async fn users(&mut self, after: &str) -> sqlx::Result<Vec<ReadRow<SourceUser>>> {
         let fields = [
-            "u.id", "u.name", "u.email", "u.role", "u.created_at", "a.password", "a.active",
+            "u.id",
+            "u.name",
+            "u.email",
+            "u.role",
+            "u.created_at",
+            "a.password",
+            "a.active",
         ];
         let tables = "\"user\" AS u LEFT JOIN auth AS a ON a.id = u.id";
-        let rows = self.page(&fields.map(short).join(", "), tables, "u.id", after).await?;
+        let rows = self
+            .page(&fields.map(short).join(", "), tables, "u.id", after)
+            .await?;
         let user = |row: Columns| {
             let [id, name, email, role, created_at, password, active] = columns(row);
             SourceUser {
@@ -242,7 +256,9 @@ impl OpenWebUi {
     /// The API keys after this id.
     pub async fn keys(&mut self, after: &str) -> sqlx::Result<Vec<ReadRow<SourceKey>>> {
         let fields = ["id", "user_id", "key", "expires_at", "created_at"].map(short);
-        let rows = self.page(&fields.join(", "), "api_key", "id", after).await?;
+        let rows = self
+            .page(&fields.join(", "), "api_key", "id", after)
+            .await?;
         let key = |row: Columns| {
             let [id, user_id, key, expires_at, created_at] = columns(row);
             SourceKey {
@@ -316,13 +332,29 @@ impl OpenWebUi {
     /// The chats after this id.
     pub async fn chats(&mut self, after: &str) -> sqlx::Result<Vec<ReadRow<SourceChat>>> {
         let fields = [
-            "id", "user_id", "title", "archived", "pinned", "created_at", "updated_at",
+            "id",
+            "user_id",
+            "title",
+            "archived",
+            "pinned",
+            "created_at",
+            "updated_at",
             "OCTET_LENGTH(CAST(chat AS TEXT))",
         ];
-        let rows = self.page(&fields.map(short).join(", "), "chat", "id", after).await?;
+        let rows = self
+            .page(&fields.map(short).join(", "), "chat", "id", after)
+            .await?;
         let chat = |row: Columns| {
-            let [id, user_id, title, archived, pinned, created_at, updated_at, bytes] =
-                columns(row);
+            let [
+                id,
+                user_id,
+                title,
+                archived,
+                pinned,
+                created_at,
+                updated_at,
+                bytes,
+            ] = columns(row);
             SourceChat {
                 id: text(id),
                 user_id: text(user_id),
@@ -331,7 +363,9 @@ impl OpenWebUi {
                 is_pinned: is_true(pinned),
                 created_at: number(created_at),
                 updated_at: number(updated_at),
-                bytes: number(bytes).and_then(|it| u64::try_from(it).ok()).unwrap_or_default(),
+                bytes: number(bytes)
+                    .and_then(|it| u64::try_from(it).ok())
+                    .unwrap_or_default(),
             }
         };
         Ok(rows.into_iter().map(|row| row.map(chat)).collect())

@@ -54,6 +54,7 @@ impl DatabaseSnapshot {
     pub async fn create(data: &Path, to: &Path) -> sqlx::Result<Self> {
         let options = SqliteConnectOptions::new()
             .filename(data.join(Store::FILE))
+            .read_only(true)
             .busy_timeout(BUSY_TIMEOUT);
         let mut original = options.connect().await?;
         let target = to.to_str().ok_or_else(|| {

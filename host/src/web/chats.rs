@@ -156,7 +156,10 @@ async fn save(
     let quota = app.files.quota(&user);
     // The stored messages are read, to write only what differs.
     let lease = lease_content(&app, &user, &id).await?;
-    let outcome = app.store.save_chat(&id, form.chat.into_store()?, quota).await?;
+    let outcome = app
+        .store
+        .save_chat(&id, form.chat.into_store()?, quota)
+        .await?;
     drop(lease);
     match outcome {
         SaveOutcome::Saved(chat) => respond(&app, &user, *chat).await,

@@ -51,7 +51,7 @@ pub(crate) async fn backup(config: &Config, arguments: BackupArguments) -> Resul
         return Ok(0);
     }
     let target = BackupFile::create(&arguments.to)?;
-    let parent = target.path.parent().unwrap_or(Path::new("."));
+    let (parent, _) = find_file_name(&target.path)?;
     // Next to the backup, where there must be space for more than the database.
     let work = tempfile::Builder::new()
         .prefix(".pinhole-backup.")
@@ -136,12 +136,13 @@ impl BackupFile {
         let file = directory
             .open_with(&temporary, options.write(true).create_new(true))
             .with_context(context)?;
+        let name = name.to_owned();
         Ok(Self {
             directory,
             file,
             temporary,
-            name: name.to_owned(),
-            path: parent.join(name),
+            name,
+            path,
         })
     }
 

@@ -18,7 +18,7 @@ use pinhole_ground::data_dir;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use super::{CommandConfig, MissingData, WRONG_USE, print_json};
+use super::{CommandConfig, MissingData, WRONG_USE, print_json, usable_cache};
 
 /// Findings that are printed as text; `--json` prints more.
 const MAX_PRINTED_FINDINGS: usize = 100;
@@ -138,7 +138,7 @@ struct DataCopy {
 impl DataCopy {
     async fn new(config: &Config) -> Result<Self> {
         let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
-        let mut cache = config.cache.clone().or_else(|| config.own_cache.clone());
+        let mut cache = config.cache.clone().or_else(|| usable_cache(config));
         if let Ok(data) = data_dir::open(&config.data)
             && data.exists(Store::FILE)
         {

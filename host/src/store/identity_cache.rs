@@ -49,7 +49,7 @@ pub(super) struct IdentityCache {
 }
 
 /// The user of a credential.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialUser {
     pub user: User,
     /// When the API key expires, in seconds since 1970: the credential itself, or the one that a session began with.
@@ -265,18 +265,21 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let cache = IdentityCache::open(&data_dir::open(data.path()).unwrap()).unwrap();
         let reads = std::cell::Cell::new(0);
-        let read = async |user: Option<User>| {
+        let read = async |found: Option<CredentialUser>| {
             let credential = CredentialId::ApiKey("hash".to_owned());
             let read = async || {
                 reads.set(reads.get() + 1);
-                Ok(user.map(CredentialUser::without_expiry))
+                Ok(found)
             };
             cache.user(credential, read).await.unwrap()
         };
-        let user = User {
-            id: "1".to_owned(),
-            name: "Ada".to_owned(),
-            role: "user".to_owned(),
+        let user = CredentialUser {
+            user: User {
+                id: "1".to_owned(),
+                name: "Ada".to_owned(),
+                role: "user".to_owned(),
+            },
+            key_expires_at: None,
         };
         for expected in [1, 2] {
             assert_eq!(read(None).await, None);

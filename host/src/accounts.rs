@@ -26,8 +26,8 @@ use crate::store::{
     Store, User, UserProfile, now,
 };
 use attempt_limits::AttemptLimits;
-use fields::parse_email;
 use live_sessions::LiveSessions;
+use passwords::BcryptAccounts;
 use passwords::{PasswordHasher, check_password};
 use pending_revocations::PendingRevocations;
 use sessions::SessionSigner;
@@ -35,10 +35,11 @@ use setup::SetupCode;
 
 pub use attempt_limits::{ATTEMPT_WINDOW, MAX_ATTEMPTS_PER_ACCOUNT, MAX_ATTEMPTS_PER_IP};
 pub use fields::ROLES;
-pub(crate) use fields::{check_name, check_role};
+pub(crate) use fields::{check_name, check_role, parse_email};
 pub use live_sessions::LiveSession;
 pub use login::Login;
 pub use passwords::{MAX_PASSWORD_BYTES, MIN_PASSWORD_BYTES};
+pub(crate) use passwords::{UNUSABLE_HASH, is_bcrypt};
 pub use rules::Rules;
 pub use sessions::SessionToken;
 
@@ -267,9 +268,38 @@ impl Accounts {
             .map_err(too_many_attempts)?;
         let account = self.store.account_by_email(&email).await?;
         let hash = account.as_ref().map(|account| account.password.clone());
-        match (self.passwords.verify(password, hash).await?, account) {
-            (true, Some(account)) => Ok(account),
+        match (self.verify_password(password.clone(), hash).await?, account) {
+            (true, Some(account)) => {
+                if is_bcrypt(&account.password) {
+                    self.replace_bcrypt(&account, password).await;
+                }
+                Ok(account)
+            }
             _ => Err(Error::InvalidCredentials),
+        }
+    }
+
+    async fn verify_password(&self, password: String, hash: Option<String>) -> Result<bool, Error> {
+        let bcrypt_accounts = if self.store.has_bcrypt_accounts().await? {
+            BcryptAccounts::Exist
+        } else {
+            BcryptAccounts::None
+        };
+        self.passwords.verify(password, hash, bcrypt_accounts).await
+    }
+
+    /// Replaces the hash of an imported account by one of its own password. The next sign-in retries a failure.
+    async fn replace_bcrypt(&self, account: &Account, password: String) {
+        let replaced = async {
+            let hash = self.passwords.hash(password).await?;
+            let id = &account.user.id;
+            self.store
+                .replace_hash(id, &account.password, &hash)
+                .await?;
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = replaced.await {
+            tracing::warn!("cannot replace the password hash of an imported account: {error}");
         }
     }
 
@@ -286,7 +316,7 @@ impl Accounts {
         self.attempts
             .count_account(&account.email)
             .map_err(too_many_attempts)?;
-        if !self.passwords.verify(old, Some(account.password)).await? {
+        if !self.verify_password(old, Some(account.password)).await? {
             return Err(Error::InvalidCredentials);
         }
         let hash = self.hash_password(new).await?;

@@ -214,7 +214,7 @@ pub async fn load_stored_settings(config: &Config) -> Result<Config> {
     let Some(data) = find_database_dir(config) else {
         return Ok(config.clone());
     };
-    let environment = without_reset(&config.environment);
+    let environment = unreset_environment(&config.environment);
     let store = open_store(config).await?;
     let settings = StoredSettings::open(&data, store, &environment).await?;
     with_stored_settings(config, &settings).await
@@ -225,24 +225,29 @@ pub async fn read_overlay(config: &Config) -> Result<Overlay> {
     let Some(data) = find_database_dir(config) else {
         return Ok(Overlay::of_environment(&config.environment));
     };
-    let environment = without_reset(&config.environment);
+    let environment = unreset_environment(&config.environment);
     let store = open_store(config).await?;
     let settings = StoredSettings::open(&data, store, &environment).await?;
     Ok((*settings.overlay()).clone())
 }
 
-/// The environment with which opening the settings resets nothing: only the start of a server does.
-fn without_reset(environment: &Environment) -> Environment {
+fn unreset_environment(environment: &Environment) -> Environment {
     environment.overlaid([("RESET_CONFIG_ON_START".to_owned(), String::new())])
 }
 
 /// The configuration for a change of an existing database. Fails without one.
 pub fn require_database(config: &Config) -> Result<Config> {
     open_database_dir(config)?;
-    Ok(Config {
-        environment: without_reset(&config.environment),
+    Ok(without_reset(config))
+}
+
+/// The configuration with which opening the settings resets nothing: only the start of a server does.
+#[must_use]
+pub fn without_reset(config: &Config) -> Config {
+    Config {
+        environment: unreset_environment(&config.environment),
         ..config.clone()
-    })
+    }
 }
 
 /// The stored files, for commands that start no server.

@@ -9,12 +9,14 @@ mod data_url;
 mod delayed_storage;
 mod gallery;
 mod identity;
+mod import;
 pub mod link;
 pub mod lookup;
 mod objects;
 mod room;
 mod spool;
 mod storage_provider;
+mod stored_name;
 mod thumbnail;
 
 use std::io;
@@ -47,14 +49,16 @@ pub use cleanup::{Confirmation, Sweep};
 pub use copy::{CopyCounts, CopyMode, Storage};
 pub use data_url::{encode_data_url, is_data_url};
 pub use gallery::UNDO_TIME;
+pub use import::{ImportBytes, ImportedImage};
 pub use lookup::MAX_SOURCES;
 pub use objects::SignedHeaders;
 pub use room::{NoRoom, StorageLimits};
-pub use spool::MAX_SPOOLED_BYTES;
+pub use spool::{MAX_SPOOLED_BYTES, spooled_file_ids};
 pub use storage_provider::{
     AzureContainer, AzureCredentials, AzureIdentity, BucketConfig, BucketService, GcsBucket,
     S3Bucket, S3Credentials, S3Role, StorageProvider,
 };
+pub(crate) use stored_name::stored_name;
 pub use thumbnail::{THUMBNAIL_SIZES, Thumbnail};
 
 /// Limits of an uploaded image.

@@ -15,7 +15,10 @@
 
 pub mod web;
 pub mod app;
+pub mod backup;
+pub mod import;
 pub mod chat;
+mod chat_copy;
 pub mod releases;
 pub mod jobs;
 pub mod accounts;

@@ -14,6 +14,7 @@ use clap_complete::Shell;
 use pinhole::config::{Config, ListenAddress, LogFormat};
 use pinhole_conformance::CapturedLog;
 
+use commands::backup::{self, BackupArguments};
 use commands::compile::{self, Compile};
 use commands::config::{self, ConfigCommand};
 use commands::database::{self, DatabaseCommand};
@@ -21,7 +22,9 @@ use commands::doctor::{self, Doctor};
 use commands::engine::{self, EngineCommand};
 use commands::files_copy::{self, FilesCopy};
 use commands::generate::{self, Generate};
+use commands::import::{self, ImportCommand};
 use commands::key::{self, KeyCommand};
+use commands::restore::{self, RestoreArguments};
 use commands::user::{self, UserCommand};
 use commands::{FAILED, files_sweep, print_json, serve};
 use logging::LogMode;
@@ -84,6 +87,15 @@ enum Command {
         #[command(subcommand)]
         command: FilesCommand,
     },
+    /// Import users, images and chats of another server
+    Import {
+        #[command(subcommand)]
+        command: ImportCommand,
+    },
+    /// Write a backup of the data directory: database, images, engine components and keys, also while the server runs
+    Backup(BackupArguments),
+    /// Restore a backup into a new data directory, or check one
+    Restore(RestoreArguments),
     /// Print the OpenAPI document of the server's API
     Openapi,
     /// Print a script that completes commands in a shell
@@ -179,6 +191,9 @@ async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8>
         Command::Serve { listen } => serve::serve(&config, &listen).await.map(|()| 0),
         Command::Generate(arguments) => generate::generate(&config, arguments).await,
         Command::Doctor(arguments) => doctor::doctor(Ok(config), arguments).await,
+        Command::Import { command } => import::run(&config, command).await,
+        Command::Backup(arguments) => backup::backup(&config, arguments).await,
+        Command::Restore(arguments) => restore::restore(&config, arguments).await,
         Command::Openapi => print_openapi(),
         Command::Completions { shell } => print_completions(shell),
         Command::Man { out } => print_manual(out),

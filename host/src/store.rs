@@ -16,6 +16,8 @@ mod gallery;
 mod gallery_deletion;
 mod groups;
 mod identity_cache;
+mod import;
+mod imported_passwords;
 mod instance;
 mod job_row;
 mod jobs;
@@ -25,6 +27,7 @@ mod message_copy;
 mod message_files;
 mod messages;
 mod migrations;
+mod open_webui;
 mod responses;
 mod running_turns;
 mod schema;
@@ -36,6 +39,7 @@ mod search_pool;
 mod sessions;
 mod settings;
 mod setup;
+mod snapshot;
 mod sqlite_file;
 mod storage;
 #[cfg(test)]
@@ -83,17 +87,23 @@ pub use gallery::{
 pub use gallery_deletion::{Deletion, RestoreOutcome};
 pub use groups::Group;
 pub use identity_cache::CredentialUser;
+pub use import::{ImportOutcome, ImportedChat, ImportedGroup, ImportedKey, ImportedUser};
 pub use instance::SweepTimes;
 pub use job_row::{Idempotency, JobFilter, JobRow, JobState};
 pub use jobs::{IDEMPOTENCY_SECS, MAX_JOB_AGE_DAYS, MAX_STORED_JOBS};
 pub use message_files::entry_file_id;
 pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage};
+pub use open_webui::{
+    OpenWebUi, ReadRow, SourceChat, SourceDatabase, SourceFile, SourceGroup, SourceKey,
+    SourceMember, SourceUser, UnreadableRow,
+};
 pub use responses::FinishedResponse;
 pub use schema::SchemaVersions;
 pub use search::Page;
 pub use search_pool::{MAX_SEARCH_TIME, MAX_WAITING_SEARCHES, SearchError};
 pub use sessions::{MAX_SESSIONS, OpenSession, Session, SessionClient, SessionOrigin};
 pub use settings::{LatestChange, SettingChange, SettingRow};
+pub use snapshot::{DatabaseSnapshot, FileKey, RowCounts};
 pub use storage::StorageUse;
 pub use trouble::Trouble;
 pub use turns::{NEW_CHAT, NewTurn, TurnOutcome};

@@ -70,8 +70,8 @@ use error::ApiError;
 use extractors::Json;
 use json_body::JsonLimits;
 
+pub use crate::chat_copy::MAX_CHAT_BYTES;
 pub use chat::{MAX_COMPLETION_BODY_BYTES, MAX_RESPONSES};
-pub use chats::MAX_CHAT_BYTES;
 pub use connections::serve;
 pub use control::serve_commands;
 pub use gallery::{MAX_ARCHIVE_IMAGES, MAX_CHANGED_IMAGES, MAX_PAGE_IMAGES};

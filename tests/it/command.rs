@@ -1,5 +1,6 @@
 //! The program `pinhole` from a shell: output, files and exit codes.
 
+mod backup;
 mod buckets;
 mod config;
 mod control_socket;
@@ -15,6 +16,7 @@ mod failures;
 mod generate;
 mod metrics;
 mod grant;
+mod import;
 mod serve;
 mod terminal;
 mod upstreams;

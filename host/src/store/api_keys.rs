@@ -232,7 +232,7 @@ impl CreatedKey {
         let row = ApiKey {
             id: key_id(&hash_key(&key)).to_owned(),
             name: new.name.to_owned(),
-            prefix: key.chars().take(PREFIX_LETTERS).collect(),
+            prefix: first_letters(&key),
             created_at: now(),
             last_used_at: None,
             expires_at: new.expires_at,
@@ -295,6 +295,11 @@ async fn delete_keyless_sessions(connection: &mut Connection, user_id: &str) -> 
 /// SHA-256 in hexadecimal. Keys are random, so they need no salt.
 pub(super) fn hash_key(key: &str) -> String {
     hex(&Sha256::digest(key.as_bytes()))
+}
+
+/// The beginning of a key that is stored.
+pub(super) fn first_letters(key: &str) -> String {
+    key.chars().take(PREFIX_LETTERS).collect()
 }
 
 fn key_id(hash: &str) -> &str {

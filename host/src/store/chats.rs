@@ -13,7 +13,7 @@ use super::{ChatMessage, NEW_CHAT, Store, now};
 /// Chats of one user.
 pub const MAX_CHATS: u32 = 10_000;
 /// Length of the fields that clients store with a chat, in bytes of JSON.
-const MAX_REST_BYTES: usize = 16 << 20;
+pub(super) const MAX_REST_BYTES: usize = 16 << 20;
 
 /// A chat without its content.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use super::identity_cache::UserGroups;
 use super::{Store, now};
 
 /// Groups of all users.
-const MAX_GROUPS: i64 = 1000;
+pub(super) const MAX_GROUPS: i64 = 1000;
 
 /// Users who share permissions.
 #[derive(Clone, Debug)]

@@ -11,6 +11,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pinhole::app;
 use pinhole::backup::{Backup, OnProgress, Totals, write_backup};
 use pinhole::config::Config;
+use pinhole::files::StorageProvider;
+use pinhole::store::DatabaseLocation;
 use pinhole_ground::data_dir;
 use pinhole_ground::text::utc_time;
 
@@ -41,6 +43,7 @@ struct BackupFile {
 /// Writes a backup. Returns the exit code.
 pub(crate) async fn backup(config: &Config, arguments: BackupArguments) -> Result<u8> {
     eprintln!("data directory: {}", config.data.display());
+    require_data_dir(config)?;
     app::require_database(config)?;
     if arguments.to.as_os_str() == STANDARD_STREAM {
         let work = tempfile::tempdir().context("cannot create a temporary directory")?;
@@ -65,6 +68,21 @@ pub(crate) async fn backup(config: &Config, arguments: BackupArguments) -> Resul
     println!("it contains keys, password hashes and prompts: only its owner can read it");
     report_problems(&backup);
     Ok(0)
+}
+
+/// Fails if database or files are elsewhere.
+fn require_data_dir(config: &Config) -> Result<()> {
+    if !matches!(config.database, DatabaseLocation::DataDirectory) {
+        bail!(
+            "DATABASE_URL names another database than that of the data directory: back it up with its own tools, such as pg_dump"
+        );
+    }
+    if !matches!(config.storage_provider, StorageProvider::Local) {
+        bail!(
+            "STORAGE_PROVIDER names a bucket: back it up with its own tools, or copy it with pinhole files copy"
+        );
+    }
+    Ok(())
 }
 
 async fn run(config: &Config, work: &Path, output: Box<dyn Write + Send>) -> Result<Backup> {

@@ -1,11 +1,11 @@
 //! Adds rows of another server with their ids and times. What exists is never changed.
 
 use pinhole_ground::guard::Guard;
-use sqlx::SqliteConnection;
 
 use super::accounts::mark_first_account;
 use super::api_keys::{MAX_KEYS, first_letters, hash_key};
 use super::chats::MAX_REST_BYTES;
+use super::database::{Connection, query};
 use super::groups::MAX_GROUPS;
 use super::message_copy::save_messages;
 use super::messages::to_json;
@@ -89,21 +89,19 @@ impl Store {
         if count(&mut transaction, has_email, user.email).await? > 0 {
             return Ok(ImportOutcome::EmailTaken);
         }
-        sqlx::query("INSERT INTO users (id, name, role, created_at) VALUES ($1, $2, $3, $4)")
+        query("INSERT INTO users (id, name, role, created_at) VALUES ($1, $2, $3, $4)")
             .bind(user.id)
             .bind(user.name)
             .bind(user.role)
             .bind(user.created_at)
             .execute(&mut *transaction)
             .await?;
-        sqlx::query(
-            "INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)",
-        )
-        .bind(user.id)
-        .bind(user.email)
-        .bind(user.password)
-        .execute(&mut *transaction)
-        .await?;
+        query("INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)")
+            .bind(user.id)
+            .bind(user.email)
+            .bind(user.password)
+            .execute(&mut *transaction)
+            .await?;
         if Guard::FirstAccount.applies(true) {
             mark_first_account(&mut transaction).await?;
         }
@@ -126,7 +124,7 @@ impl Store {
         if count(&mut transaction, of_user, key.user_id).await? >= i64::from(MAX_KEYS) {
             return Ok(ImportOutcome::TooMany);
         }
-        sqlx::query(
+        query(
             "INSERT INTO api_keys (hash, user_id, name, prefix, created_at, expires_at)
              VALUES ($1, $2, '', $3, $4, $5)",
         )
@@ -148,13 +146,13 @@ impl Store {
         if count(&mut transaction, exists, group.id).await? > 0 {
             return Ok(ImportOutcome::Exists);
         }
-        let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM user_groups")
-            .fetch_one(&mut *transaction)
+        let all: i64 = query("SELECT COUNT(*) FROM user_groups")
+            .fetch_value(&mut *transaction)
             .await?;
         if all >= MAX_GROUPS {
             return Ok(ImportOutcome::TooMany);
         }
-        sqlx::query(
+        query(
             "INSERT INTO user_groups (id, name, description, makes_pictures, created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $5)",
         )
@@ -182,14 +180,14 @@ impl Store {
         {
             return Ok(ImportOutcome::OwnerMissing);
         }
-        let added = sqlx::query(
+        let added = query(
             "INSERT INTO group_members (group_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
         )
         .bind(group_id)
         .bind(user_id)
         .execute(&mut *transaction)
         .await?;
-        if added.rows_affected() == 0 {
+        if added == 0 {
             return Ok(ImportOutcome::Exists);
         }
         transaction.commit().await?;
@@ -215,7 +213,7 @@ impl Store {
             return Ok(ImportOutcome::TooMany);
         }
         let history = chat.copy.history.as_ref();
-        sqlx::query(
+        query(
             "INSERT INTO chats (id, user_id, title, current_id, rest, archived, pinned,
                  created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -240,18 +238,18 @@ impl Store {
     }
 }
 
-async fn user_exists(connection: &mut SqliteConnection, id: &str) -> sqlx::Result<bool> {
+async fn user_exists(connection: &mut Connection, id: &str) -> sqlx::Result<bool> {
     let users = "SELECT COUNT(*) FROM users WHERE id = $1";
     Ok(count(connection, users, id).await? > 0)
 }
 
 async fn count(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     statement: &'static str,
     parameter: &str,
 ) -> sqlx::Result<i64> {
-    sqlx::query_scalar(statement)
+    query(statement)
         .bind(parameter)
-        .fetch_one(connection)
+        .fetch_value(connection)
         .await
 }

@@ -113,7 +113,7 @@ async fn bucket_stores_what_a_directory_stores(bucket: TestBucket) {
 
 async fn bucket_is_checked_and_swept(bucket: TestBucket) {
     let server = TestServer::start(&bucket.variables()).await;
-    for width in 0..5 {
+    for width in 1..=5 {
         upload(&server, &server.key, "fox.gif", &gif(width)).await;
     }
     // Young objects are no orphans.

@@ -2,8 +2,8 @@
 //!
 //! The operator names the bucket by configuration, and no guest, upstream or user chooses any part of a host. So the
 //! IP address policy of upstreams does not apply: the bucket may be private, and the credentials of a role come from
-//! the cloud's metadata service. Like any client of this crate it uses no proxy and follows no redirect. Whoever sends
-//! a request decides about retries, and limits its time and the length of the response.
+//! the cloud's metadata service. Like any client of this crate it uses no proxy and follows no redirect. The caller
+//! decides about retries, and limits the time of a request and the length of its response.
 
 use std::error::Error as StdError;
 use std::io::ErrorKind;

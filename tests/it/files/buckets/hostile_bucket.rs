@@ -107,7 +107,7 @@ async fn list_with_hostile_names_removes_nothing() {
         let before = gcs.names();
         // A name that is no path makes the whole list invalid.
         match files.clean_up(None, Confirmation::Administrator).await {
-            Ok(sweep) => assert_eq!((sweep.expired, sweep.orphaned), (0, 0), "{name}"),
+            Ok(sweep) => assert_eq!(sweep.expired, 0, "{name}"),
             Err(error) => assert!(format!("{error:#}").contains("cannot list"), "{error:#}"),
         }
         let after = gcs.names();

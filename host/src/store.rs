@@ -94,7 +94,7 @@ pub use jobs::{IDEMPOTENCY_SECS, MAX_JOB_AGE_DAYS, MAX_STORED_JOBS};
 pub use message_files::entry_file_id;
 pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage};
 pub use open_webui::{
-    OpenWebUi, ReadRow, SourceChat, SourceDatabase, SourceFile, SourceGroup, SourceKey,
+    OpenWebUi, PAGE_ROWS, ReadRow, SourceChat, SourceDatabase, SourceFile, SourceGroup, SourceKey,
     SourceMember, SourceUser, UnreadableRow,
 };
 pub use responses::FinishedResponse;

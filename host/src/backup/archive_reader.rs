@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use cap_std::fs::Dir;
 use pinhole_ground::text::plain;
 use pinhole_ground::{data_dir, disk};
@@ -49,8 +49,11 @@ pub(super) fn read_archive(
     };
     // Raw: extensions of tar, such as long names, are entries, and refused like others.
     for entry in archive.entries()?.raw(true) {
-        let mut entry = entry
-            .context("the file is not a backup of pinhole, or it is damaged: use another one")?;
+        // The message of a damaged header repeats its bytes.
+        let mut entry = entry.map_err(|error| {
+            let error = plain(&error.to_string(), MAX_NAME_BYTES);
+            anyhow!("it is not a backup of pinhole, or it is damaged: use another one ({error})")
+        })?;
         let path = entry.path_bytes().into_owned();
         let name = EntryName::parse(&path).with_context(|| {
             let path = plain(&String::from_utf8_lossy(&path), MAX_NAME_BYTES);

@@ -18,7 +18,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection to PostgreSQL takes at most.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Rows that one statement reads.
-const PAGE_ROWS: i64 = 200;
+pub const PAGE_ROWS: usize = 200;
 /// Characters that are read of a column without JSON. No valid value is longer.
 const MAX_TEXT_CHARS: usize = 4_000;
 /// Length of the permissions of a group, in bytes of JSON.
@@ -140,14 +140,10 @@ impl SourceDatabase {
                     return Err("it needs the form sqlite:////DIRECTORY/webui.db".to_owned());
                 };
                 // For SQLAlchemy, a fourth slash starts an absolute path. People write three as well.
-                let absolute = PathBuf::from(format!("/{path}"));
-                let relative = Path::new(path);
-                let is_absolute = relative.is_absolute() || !relative.exists();
-                Ok(Self::Sqlite(if is_absolute {
-                    absolute
-                } else {
-                    path.into()
-                }))
+                if Path::new(path).is_absolute() || Path::new(path).exists() {
+                    return Ok(Self::Sqlite(path.into()));
+                }
+                Ok(Self::Sqlite(format!("/{path}").into()))
             }
             "postgres" | "postgresql" => {
                 let options = PgConnectOptions::from_str(&format!("postgres://{rest}"));
@@ -413,8 +409,13 @@ impl OpenWebUi {
         id: &str,
         after: &str,
     ) -> sqlx::Result<Vec<ReadRow<Columns>>> {
+        // SQLite has bytes after all texts, wherever a page starts.
+        let condition = match &self.0 {
+            SourceConnection::Sqlite(_) => format!("{id} > $1 AND typeof({id}) = 'text'"),
+            SourceConnection::Postgres(_) => format!("{id} > $1"),
+        };
         let statement = format!(
-            "SELECT {fields} FROM {tables} WHERE {id} > $1 ORDER BY {id} LIMIT {PAGE_ROWS}"
+            "SELECT {fields} FROM {tables} WHERE {condition} ORDER BY {id} LIMIT {PAGE_ROWS}"
         );
         self.read(&statement, &[after]).await
     }

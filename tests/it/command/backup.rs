@@ -3,8 +3,6 @@
 mod damage;
 
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Row};
@@ -17,6 +15,9 @@ const CLIENTS: usize = 8;
 const SEEDED_IMAGES: usize = 200;
 /// Backups while clients write.
 const BACKUPS: usize = 3;
+/// Images that are deleted while a backup waits, far more than pipes and buffers hold.
+const DELETED_IMAGES: usize = 20;
+const DELETED_BYTES: usize = 500_000;
 /// The last entry of an archive.
 const LIST: &str = "pinhole-backup-list.jsonl";
 
@@ -46,16 +47,19 @@ fn create_chat(address: SocketAddr, key: &str, image: &str) -> String {
     body(&response)["id"].as_str().unwrap().to_owned()
 }
 
-/// Creates images and chats, and deletes most of them, until it is stopped.
-fn create_and_delete(address: SocketAddr, key: &str, stop: &AtomicBool, rounds: &AtomicU64) {
-    while !stop.load(Ordering::Relaxed) {
+/// Creates images and chats, and deletes most of them, until the receiver is dropped.
+fn create_and_delete(address: SocketAddr, key: &str, rounds: &mpsc::SyncSender<()>) {
+    for round in 0.. {
         let [first, second] = [(); 2].map(|()| generate(address, key));
         let chat = create_chat(address, key, &first);
         let file = second.strip_suffix("/content").unwrap();
         assert_eq!(http(address, "DELETE", file, key, "").0, 200);
-        if rounds.fetch_add(1, Ordering::Relaxed) % 3 > 0 {
+        if round % 3 > 0 {
             let path = format!("/api/v1/chats/{chat}");
             assert_eq!(http(address, "DELETE", &path, key, "").0, 200);
+        }
+        if rounds.send(()).is_err() {
+            return;
         }
     }
 }
@@ -102,32 +106,29 @@ async fn backup_of_a_busy_server_has_the_bytes_of_each_row() {
     for _ in 0..SEEDED_IMAGES {
         generate(address, &key);
     }
-    let (stop, rounds) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU64::new(0)),
-    );
+    let (sender, rounds) = mpsc::sync_channel(CLIENTS);
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
-            let (key, stop, rounds) = (key.clone(), stop.clone(), rounds.clone());
-            thread::spawn(move || create_and_delete(address, &key, &stop, &rounds))
+            let (key, sender) = (key.clone(), sender.clone());
+            thread::spawn(move || create_and_delete(address, &key, &sender))
         })
         .collect();
+    drop(sender);
     let archives: Vec<_> = (0..BACKUPS)
         .map(|index| {
+            for _ in 0..CLIENTS {
+                rounds.recv().unwrap();
+            }
             let path = program.path(&format!("{index}.tar"));
             let done = program.run(&["backup", path.to_str().unwrap()]).done();
             assert!(done[0].contains("1 user(s), "), "{done:?}");
             path
         })
         .collect();
-    stop.store(true, Ordering::Relaxed);
+    drop(rounds);
     for client in clients {
         client.join().unwrap();
     }
-    assert!(
-        rounds.load(Ordering::Relaxed) > CLIENTS as u64,
-        "the clients did nothing"
-    );
     drop(server);
 
     for (index, archive) in archives.iter().enumerate() {
@@ -195,6 +196,60 @@ async fn backup_of_a_busy_server_has_the_bytes_of_each_row() {
     let output = child.wait_with_output().unwrap();
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(!log.contains("ERROR"), "{log}");
+}
+
+/// Uploads an image of this length. Returns the path of its row.
+async fn upload(address: SocketAddr, key: &str, length: usize) -> String {
+    let mut form =
+        b"--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.png\"\r\n\r\n"
+            .to_vec();
+    form.extend(pinhole_tests::long_image(length));
+    form.extend(b"\r\n--x--\r\n");
+    let request = pinhole_tests::http_client().post(format!("http://{address}/api/v1/files/"));
+    let request = request.header("content-type", "multipart/form-data; boundary=x");
+    let response = request.bearer_auth(key).body(form).send().await.unwrap();
+    let row: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    format!("/api/v1/files/{}", row["id"].as_str().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_deleted_during_a_backup_are_in_neither_part_of_it() {
+    let program = Program::new(&["sketch"]);
+    let server = program.serve();
+    let (address, key) = (server.address(), server.key());
+    let mut images = Vec::new();
+    for _ in 0..DELETED_IMAGES {
+        images.push(upload(address, &key, DELETED_BYTES).await);
+    }
+    create_chat(address, &key, &format!("{}/content", images[0]));
+    let mut command = program.command(&["backup", "-"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    // The database is copied when the first bytes arrive. Then the pipe is full, and the command waits.
+    let mut archive = vec![0; 512];
+    out.read_exact(&mut archive).unwrap();
+    for image in &images {
+        assert_eq!(http(address, "DELETE", image, &key, "").0, 200);
+    }
+    out.read_to_end(&mut archive).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let messages = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && !messages.contains("warning"),
+        "{messages}"
+    );
+    let path = program.path("live.tar");
+    fs::write(&path, archive).unwrap();
+    on_data(&program, "new", &["restore", path.to_str().unwrap()]).done();
+    let rows = assert_rows_have_bytes(&program.path("new")).await;
+    assert!(
+        rows < DELETED_IMAGES,
+        "{rows} images were read before they were deleted"
+    );
 }
 
 /// A program with a stopped server's data directory: one image, one chat.

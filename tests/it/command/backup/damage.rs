@@ -64,7 +64,7 @@ fn damaged_archive_is_refused_and_leaves_nothing() {
         &program,
         "no archive",
         &[b'x'; 4096],
-        "is not a backup of pinhole",
+        "it is not a backup of pinhole, or it is damaged",
     );
 }
 

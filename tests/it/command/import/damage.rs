@@ -29,7 +29,7 @@ async fn damaged_rows_are_skipped_and_named() {
         "UPDATE auth SET password = '$2b$31$lm3ulKqhzQA.wCe.OtmZmuoB5vFDCvKGWCnIPVDt1UaRYRGsHjuTO' WHERE id = 'old'",
         "UPDATE auth SET active = FALSE WHERE id = 'off'",
         "UPDATE \"user\" SET name = x'ff' WHERE id = 'blob'",
-        "INSERT INTO \"user\" (id, email, role, name) VALUES (x'fe', 'y@example.com', 'user', 'y')",
+        "INSERT INTO \"user\" (id, email, role, name) VALUES (CAST(x'fe' AS TEXT), 'y@example.com', 'user', 'y')",
         "INSERT INTO \"user\" (id, email, role, name) VALUES (x'61', 'z@example.com', 'user', 'z')",
         "INSERT INTO api_key (id, user_id, key, created_at, updated_at) VALUES
             ('short', 'ada', 'sk-1', 5, 5), ('odd', 'ada', 'no-0f8fad5bd9cb469fa16570867728950e', 5, 5),

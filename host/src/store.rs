@@ -22,6 +22,7 @@ mod message_files;
 mod messages;
 mod migrations;
 mod responses;
+mod revisions;
 mod running_turns;
 mod search;
 mod search_index;
@@ -77,6 +78,7 @@ pub use jobs::{IDEMPOTENCY_SECS, MAX_JOB_AGE_DAYS, MAX_STORED_JOBS};
 pub use message_files::entry_file_id;
 pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage};
 pub use responses::FinishedResponse;
+pub use revisions::{Revision, Revisions};
 pub use search::Page;
 pub use search_pool::{MAX_SEARCH_TIME, MAX_WAITING_SEARCHES, SearchError};
 pub use sessions::{MAX_SESSIONS, OpenSession, Session, SessionClient, SessionOrigin};
@@ -107,6 +109,8 @@ pub struct Store {
     last_uses: Arc<LastUses>,
     /// Wakes the task that updates the search index.
     text_changed: Arc<Notify>,
+    /// Wakes the task that tells other hosts of a change.
+    revised: Arc<Notify>,
 }
 
 impl Store {
@@ -151,11 +155,19 @@ impl Store {
             .with_context(name_database)?;
         drop(migration_lock);
         let connect_options = pool.connect_options();
+        let revised = Arc::new(Notify::new());
+        let writer = Writer::new(
+            (*connect_options).clone(),
+            ballast,
+            identities,
+            revised.clone(),
+        );
         Ok(Self {
             searches: Arc::new(SearchPool::new(&connect_options)),
-            writer: Arc::new(Writer::new((*connect_options).clone(), ballast, identities)),
+            writer: Arc::new(writer),
             last_uses: Arc::default(),
             text_changed: Arc::default(),
+            revised,
             pool,
         })
     }

@@ -106,13 +106,23 @@ impl LiveSessions {
             let Some(credentials) = self.credentials_to_check() else {
                 return;
             };
-            for batch in credentials.chunks(MAX_CHECKED) {
-                match self.store.invalid_credentials(batch).await {
-                    Ok(invalid) => self.invalidate(&invalid),
-                    Err(error) => tracing::error!(
-                        "cannot check the credentials of open connections, will retry: {error}"
-                    ),
-                }
+            self.check(&credentials).await;
+        }
+    }
+
+    /// Checks all credentials now.
+    pub(super) async fn recheck(&self) {
+        let credentials: Vec<_> = self.lock().by_credential.keys().cloned().collect();
+        self.check(&credentials).await;
+    }
+
+    async fn check(&self, credentials: &[CredentialId]) {
+        for batch in credentials.chunks(MAX_CHECKED) {
+            match self.store.invalid_credentials(batch).await {
+                Ok(invalid) => self.invalidate(&invalid),
+                Err(error) => tracing::error!(
+                    "cannot check the credentials of open connections, will retry: {error}"
+                ),
             }
         }
     }

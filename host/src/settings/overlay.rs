@@ -17,7 +17,7 @@ pub struct Overlay {
 }
 
 /// A stored setting.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct StoredValue {
     /// All variables of the setting.
     pub(super) variables: Vec<String>,

@@ -103,12 +103,8 @@ impl StoredSettings {
         if environment.is_true("RESET_CONFIG_ON_START") == Some(true) {
             delete_all(&store).await.context(context)?;
         }
-        let rows = match environment.is_true("ENABLE_PERSISTENT_CONFIG") {
-            Some(false) => Vec::new(),
-            _ => store.settings().await.context(context)?,
-        };
-        let values = rows.into_iter().map(|row| decode_row(&cipher, row));
-        let overlay = Overlay::new(environment, values.collect());
+        let rows = read_rows(&store, environment, &cipher).await;
+        let overlay = Overlay::new(environment, rows.context(context)?);
         Ok(Self {
             environment: ArcSwap::from_pointee(environment.clone()),
             cipher,
@@ -116,6 +112,14 @@ impl StoredSettings {
             overlay: ArcSwap::from_pointee(overlay),
             change_lock: Mutex::new(()),
         })
+    }
+
+    /// The settings in the database, if another host has changed them. The caller holds the lock.
+    pub(crate) async fn read_changed(&self) -> sqlx::Result<Option<Overlay>> {
+        let environment = self.environment();
+        let rows = read_rows(&self.store, &environment, &self.cipher).await?;
+        let is_changed = rows != *self.overlay().rows();
+        Ok(is_changed.then(|| Overlay::new(&environment, rows)))
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -244,6 +248,19 @@ fn changed_rows(before: &Overlay, changes: &[Change]) -> BTreeMap<String, Stored
 fn name_first(key: &SettingKey) -> Vec<String> {
     let others = key.variables.iter().filter(|name| **name != key.name);
     std::iter::once(&key.name).chain(others).cloned().collect()
+}
+
+/// The stored values by path. None if the environment alone decides.
+async fn read_rows(
+    store: &Store,
+    environment: &Environment,
+    cipher: &SecretCipher,
+) -> sqlx::Result<BTreeMap<String, StoredValue>> {
+    if environment.is_true("ENABLE_PERSISTENT_CONFIG") == Some(false) {
+        return Ok(BTreeMap::new());
+    }
+    let rows = store.settings().await?.into_iter();
+    Ok(rows.map(|row| decode_row(cipher, row)).collect())
 }
 
 /// A path with its value.

@@ -5,7 +5,7 @@
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::{Store, now};
+use super::{Revision, Store, now};
 
 /// Entries of the history. Older ones are deleted.
 const MAX_HISTORY: i64 = 10_000;
@@ -211,6 +211,7 @@ impl Store {
         for entry in &change.history {
             insert_history(&mut write, entry).await?;
         }
+        write.count_revision(Revision::Engines).await?;
         write.commit().await?;
         Ok(true)
     }

@@ -20,7 +20,7 @@ use pinhole_ground::data_dir;
 use sqlx::sqlite::SqliteConnection;
 use tokio::time::Instant;
 
-use super::{CredentialId, User, now};
+use super::{CredentialId, Store, User, now};
 
 /// The tables that decide who a request's user is, and what the user may do.
 const IDENTITY_TABLES: [&str; 6] = [
@@ -81,6 +81,13 @@ struct Entries<K, V> {
 /// Whether the current transaction changed an identity table. Clones share the flag.
 #[derive(Clone, Debug, Default)]
 pub(super) struct IdentityChange(Arc<AtomicBool>);
+
+impl Store {
+    /// Forgets the users that were read: another host has changed some.
+    pub fn forget_identities(&self) {
+        self.writer.identities.change_version();
+    }
+}
 
 impl IdentityCache {
     pub(super) fn open(data: &Dir) -> anyhow::Result<Self> {

@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::{Store, now};
+use super::{Revision, Store, now};
 
 /// Entries of the change log. Older ones are deleted.
 const MAX_CHANGES: i64 = 10_000;
@@ -125,6 +125,7 @@ impl Store {
         .bind(MAX_CHANGES)
         .execute(&mut *transaction)
         .await?;
+        transaction.count_revision(Revision::Settings).await?;
         transaction.commit().await
     }
 

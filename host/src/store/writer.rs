@@ -5,16 +5,18 @@
 //! transaction that has the write lock from its start. Another process that writes is waited for briefly.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pinhole_ground::ballast::Ballast;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteQueryResult};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::time::timeout;
 
 use super::Store;
 use super::identity_cache::{IdentityCache, IdentityChange};
+use super::revisions::{self, Revision};
 
 /// How long a write waits for those of this process that came before it.
 const MAX_QUEUE_TIME: Duration = Duration::from_secs(2);
@@ -36,6 +38,8 @@ pub(super) struct Writer {
     ballast: Ballast,
     pub(super) identities: IdentityCache,
     identity_change: IdentityChange,
+    /// Notified after a commit that counts a revision.
+    revised: Arc<Notify>,
 }
 
 /// The connection that writes, taken from its queue. Unless it is [committed](Self::commit), nothing is
@@ -44,6 +48,7 @@ pub(super) struct Write<'a> {
     slot: MutexGuard<'a, Option<SqliteConnection>>,
     connection: SqliteConnection,
     is_transaction: bool,
+    is_revision: bool,
     writer: &'a Writer,
 }
 
@@ -52,6 +57,7 @@ impl Writer {
         options: SqliteConnectOptions,
         ballast: Ballast,
         identities: IdentityCache,
+        revised: Arc<Notify>,
     ) -> Self {
         Self {
             options,
@@ -59,6 +65,7 @@ impl Writer {
             ballast,
             identities,
             identity_change: IdentityChange::default(),
+            revised,
         }
     }
 
@@ -80,6 +87,7 @@ impl Writer {
             slot,
             connection,
             is_transaction: false,
+            is_revision: false,
             writer: self,
         })
     }
@@ -107,9 +115,20 @@ impl Store {
 }
 
 impl Write<'_> {
+    /// Counts a change of what hosts have in memory.
+    pub(super) async fn count_revision(&mut self, what: Revision) -> sqlx::Result<()> {
+        self.is_revision = true;
+        revisions::count(&mut self.connection, what).await
+    }
+
     pub(super) async fn commit(mut self) -> sqlx::Result<()> {
         let changes_identities = self.writer.identity_change.take();
         if changes_identities {
+            let counted = self.count_revision(Revision::Identities).await;
+            // A single statement has changed something already.
+            if self.is_transaction {
+                counted?;
+            }
             self.writer.identities.change_version();
         }
         let committed = if self.is_transaction {
@@ -121,6 +140,9 @@ impl Write<'_> {
             self.writer.identities.change_version();
         }
         committed?;
+        if self.is_revision {
+            self.writer.revised.notify_one();
+        }
         *self.slot = Some(self.connection);
         Ok(())
     }

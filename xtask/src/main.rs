@@ -39,6 +39,7 @@ mod packages;
 mod pages;
 mod programs;
 mod prose;
+mod redis;
 mod release;
 mod sdk;
 mod server;

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::redis::TestRedis;
 use crate::steps::{announce, announce_build};
 use crate::tools::CARGO_NEXTEST;
 use crate::workspace::{self, Workspace};
@@ -90,7 +91,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         &binaries,
         "3 minutes",
     );
-    let command = workspace.cargo_command(&nextest, &options.nextest_arguments());
+    let mut command = workspace.cargo_command(&nextest, &options.nextest_arguments());
+    // Runs until the tests have ended.
+    let redis = TestRedis::start()?;
+    if let Some(redis) = &redis {
+        command.env("PINHOLE_TEST_REDIS", redis.url());
+    }
     run_with_test_environment(workspace, command, &workspace.server_program())
 }
 

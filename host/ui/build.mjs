@@ -1,6 +1,6 @@
 // Builds the pages into `dist`: files with a hash in their names under `dist/ui`, and `index.html`, which names them.
 // `--watch` builds again after each change.
-import { cp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
@@ -32,7 +32,7 @@ const common = {
 /** The first stylesheet, and those that pages load. */
 const styles = {
   ...common,
-  entryPoints: { style: join(root, "src/style/index.css"), admin: join(root, "src/style/admin.css"), create: join(root, "src/style/create.css") },
+  entryPoints: { style: join(root, "src/style/index.css"), admin: join(root, "src/style/admin.css"), studio: join(root, "src/style/studio.css") },
 };
 
 const url = (path) => `/ui/${path.split("/").at(-1)}`;
@@ -49,7 +49,7 @@ function scripts(builtStyles) {
     ...common,
     entryPoints: { main: join(root, "src/main.tsx") },
     splitting: true,
-    define: { STYLES: JSON.stringify({ admin: built("admin"), create: built("create") }) },
+    define: { STYLES: JSON.stringify({ admin: built("admin"), studio: built("studio") }) },
     plugins: [{ name: "index", setup: (build) => build.onEnd((result) => writeIndex(result, builtStyles)) }],
   };
 }
@@ -98,12 +98,16 @@ if (watch) {
   await replaceFiles();
 }
 
-/** Puts the new files in place of the old ones. The directory stays: a server that runs has it open. */
+/** Moves the new files to the place of the old ones, `index.html` last. The directory stays: a server that runs has it open. */
 async function replaceFiles() {
-  await cp(dist, built, { recursive: true });
+  const added = await readdir(dist, { recursive: true, withFileTypes: true });
+  const pathOf = (it) => relative(dist, join(it.parentPath, it.name));
+  const isIndex = (it) => Number(it.name.startsWith("index.html"));
+  await Promise.all(added.filter((it) => it.isDirectory()).map((it) => mkdir(join(built, pathOf(it)), { recursive: true })));
+  for (const it of added.filter((it) => it.isFile()).sort((a, b) => isIndex(a) - isIndex(b))) await rename(join(dist, pathOf(it)), join(built, pathOf(it)));
   const old = await readdir(built, { recursive: true, withFileTypes: true });
-  const added = new Set(await readdir(dist, { recursive: true }));
-  const stale = old.map((it) => join(it.parentPath, it.name)).filter((it) => !added.has(relative(built, it)));
+  const names = new Set(added.map(pathOf));
+  const stale = old.map((it) => join(it.parentPath, it.name)).filter((it) => !names.has(relative(built, it)));
   await Promise.all(stale.map((it) => rm(it, { recursive: true, force: true })));
   await rm(dist, { recursive: true });
 }

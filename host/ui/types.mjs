@@ -17,24 +17,8 @@ async function readDocument() {
   return execFileSync(program, ["openapi"], { encoding: "utf8", maxBuffer: MAX_DOCUMENT_BYTES, stdio: ["ignore", "pipe", "inherit"] });
 }
 
-/** Fields that the document leaves open, and the schema of their values. */
-const OPEN_FIELDS = [
-  ["Job", "cost", "CostEntry"],
-  ["Job", "operation", "OperationName"],
-  ["GalleryImage", "cost", "CostEntry"],
-  ["GalleryImage", "operation", "OperationName"],
-];
-
-function closeFields({ components: { schemas } }) {
-  for (const [name, field, target] of OPEN_FIELDS) {
-    const { properties } = schemas[name];
-    if (!properties[field].$ref) properties[field] = { $ref: `#/components/schemas/${target}` };
-  }
-}
-
 try {
   const document = JSON.parse(await readDocument());
-  closeFields(document);
   // A field with a default may be left out of a request.
   const types = await openapiTS(document, { defaultNonNullable: false });
   await mkdir(join(root, "generated"), { recursive: true });

@@ -9,9 +9,13 @@ import { Rail } from "./components/rail.tsx";
 import { findPage, type PageModule, type PageRoute } from "./pages.ts";
 import { location } from "./router.ts";
 import { hasAdminPages, loadSession, user } from "./session.ts";
-import { t } from "./text/index.ts";
+import { loadWelcomeText, t } from "./text/index.ts";
 
 type Welcome = typeof import("./pages/welcome/page.tsx");
+
+async function loadWelcome(): Promise<Welcome> {
+  return (await Promise.all([import("./pages/welcome/page.tsx"), loadWelcomeText()]))[0];
+}
 
 export function App() {
   const [error, setError] = useState<unknown>();
@@ -43,7 +47,7 @@ function Waiting() {
 
 /** Set-up and sign-in. */
 function WelcomePage() {
-  const module = useModule<Welcome>(() => import("./pages/welcome/page.tsx"), "welcome");
+  const module = useModule<Welcome>(loadWelcome, "welcome");
   if (module instanceof Error) return <BrokenPage error={module} />;
   return module ? <module.default /> : <Waiting />;
 }
@@ -97,7 +101,7 @@ function Content({ route, module, parameters, isForbidden }: ContentProps) {
 
 /** Asks to sign in above the page, which stays as it is. */
 function ExpiredSession() {
-  const module = useModule<Welcome>(() => import("./pages/welcome/page.tsx"), "welcome");
+  const module = useModule<Welcome>(loadWelcome, "welcome");
   return module && !(module instanceof Error) ? <module.ExpiredSessionDialog /> : null;
 }
 

@@ -28,7 +28,6 @@ export { default as IconGrip } from "@tabler/icons-preact/dist/esm/icons/IconGri
 export { default as IconHistory } from "@tabler/icons-preact/dist/esm/icons/IconHistory.mjs";
 export { default as IconImage } from "@tabler/icons-preact/dist/esm/icons/IconPhotoPlus.mjs";
 export { default as IconInvert } from "@tabler/icons-preact/dist/esm/icons/IconContrast.mjs";
-export { default as IconKey } from "@tabler/icons-preact/dist/esm/icons/IconKey.mjs";
 export { default as IconLasso } from "@tabler/icons-preact/dist/esm/icons/IconLasso.mjs";
 export { default as IconLink } from "@tabler/icons-preact/dist/esm/icons/IconLink.mjs";
 export { default as IconLock } from "@tabler/icons-preact/dist/esm/icons/IconLock.mjs";

@@ -1,7 +1,7 @@
 // The page that a path shows. Links are plain anchors: clicks on those of this server do not load the document again.
 import { signal } from "@preact/signals";
 
-export interface Location {
+interface Location {
   path: string;
   query: URLSearchParams;
   hash: string;

@@ -8,7 +8,7 @@ import type { ServerConfig, Session } from "./api/types.ts";
 export const user = signal<Session | null | undefined>(undefined);
 export const config = signal<ServerConfig | undefined>(undefined);
 
-export const isAdministrator = computed(() => user.value?.role === "admin");
+const isAdministrator = computed(() => user.value?.role === "admin");
 export const hasAdminPages = computed(() => isAdministrator.value && config.value?.pinhole.admin_pages !== false);
 
 /** Reads both at the start. An error is the server's; a missing session is not an error. */
@@ -30,7 +30,7 @@ async function whoAmI(): Promise<Session | null> {
   }
 }
 
-export type Credentials = { email: string; password: string } | { key: string };
+type Credentials = { email: string; password: string } | { key: string };
 
 export async function signIn(credentials: Credentials): Promise<void> {
   await post("/api/v1/auths/signin", { body: credentials });

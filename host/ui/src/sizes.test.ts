@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Abilities, ImageModel, UsableEngine } from "./api/types.ts";
-import { isUsableSize, parseSize, ratioLabel, showSize, sizeChoices, sizeOf, smallerSize } from "./sizes.ts";
+import { isAboutSize, isUsableSize, parseSize, ratioLabel, showSize, sizeChoices, sizeOf, smallerSize } from "./sizes.ts";
 
 const ABILITIES: Abilities = { edit: false, mask: false, negative_prompt: false, seed: false, steps: false, strength: false, progress: false, max_count: 1, max_sources: 0 };
 const ENGINE: UsableEngine = {
@@ -52,6 +52,11 @@ test("smallerSize stops at a useful size", () => {
   assert.equal(smallerSize("256x256"), undefined);
   assert.equal(smallerSize("auto"), undefined);
   for (let size: string | undefined = "4096x2160", steps = 0; size; size = smallerSize(size), steps += 1) assert.ok(steps < 20);
+});
+
+test("isAboutSize finds what a smaller image avoids", () => {
+  for (const reason of ["CUDA out of memory", "OOM at node 3", "Invalid size: 4096x4096", "the image is too large"]) assert.ok(isAboutSize(reason), reason);
+  for (const reason of ["Not this.", "bloom filter is missing", "the server has the status 502"]) assert.ok(!isAboutSize(reason), reason);
 });
 
 test("sizes are shown for people", () => {

@@ -94,6 +94,11 @@ export function ratioLabel({ width, height }: Size): string | undefined {
   });
 }
 
+/** Whether a smaller image may avoid this failure. Upstreams say so in many ways. */
+export function isAboutSize(reason: string): boolean {
+  return /memory|\boom\b|too large|resolution|pixels|\bsize\b|dimension/i.test(reason);
+}
+
 /** A size with about half of the pixels, for an upstream that has too little memory for this one. */
 export function smallerSize(text: string | null | undefined): string | undefined {
   const size = parseSize(text);

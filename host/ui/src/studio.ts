@@ -3,5 +3,5 @@ import { loadStyle } from "./style.ts";
 import { loadStudioText } from "./text/index.ts";
 
 export async function loadStudio(): Promise<void> {
-  await Promise.all([loadStudioText(), loadStyle("create")]);
+  await Promise.all([loadStudioText(), loadStyle("studio")]);
 }

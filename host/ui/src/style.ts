@@ -1,7 +1,7 @@
 // Styles that only some pages need.
 
 /** The URLs of the built files, which the build knows. */
-declare const STYLES: Readonly<Record<"admin" | "create", string>>;
+declare const STYLES: Readonly<Record<"admin" | "studio", string>>;
 
 const loaded = new Map<string, Promise<void>>();
 

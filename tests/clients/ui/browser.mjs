@@ -11,7 +11,8 @@ const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 export const SERVER = server;
-const PATIENCE_MS = Number(process.env.CLIENT_PATIENCE_MS ?? 30_000);
+/** How long a step waits for one state of the page. A machine that builds something else is slow. */
+export const PATIENCE_MS = Number(process.env.CLIENT_PATIENCE_MS ?? 120_000);
 /** Quality of screenshots, from 1 to 100. */
 const JPEG_QUALITY = 82;
 
@@ -75,6 +76,7 @@ export function usePage(next) {
 /** A named step. `statuses` are the failures of requests that it provokes. */
 export async function step(name, run, { statuses = [] } = {}) {
   expectedStatuses = statuses;
+  const start = performance.now();
   try {
     await run();
     assert.deepEqual(faults, [], `faults of the page: ${faults.join("\n")}`);
@@ -87,7 +89,7 @@ export async function step(name, run, { statuses = [] } = {}) {
   } finally {
     expectedStatuses = [];
   }
-  console.log(`ok: ${name}`);
+  console.log(`ok: ${name} (${((performance.now() - start) / 1_000).toFixed(1)} s)`);
 }
 
 /** Looks at the page in all sizes and both schemes: no scroll bar at the bottom, no violation of axe. */
@@ -147,6 +149,7 @@ export async function request(target, method, url, data) {
     method,
     ...(data === undefined ? {} : { data }),
     headers: { origin: SERVER, "sec-fetch-site": "same-origin" },
+    timeout: PATIENCE_MS,
   });
   assert.ok(response.ok(), `${method} ${url}: ${response.status()} ${await response.text()}`);
   return response.json();

@@ -62,6 +62,7 @@ export async function chat(page) {
   await step("details of an image, and a link that shows it without an account", async () => {
     await page.getByRole("button", { name: /^Open image: / }).last().click();
     const details = page.getByRole("dialog", { name: "Image details" });
+    await details.getByText("More details").click();
     await details.getByText("SHA-256").waitFor();
     await lookAt(page, "chat-image");
     await page.keyboard.press("Escape");
@@ -80,8 +81,8 @@ export async function chat(page) {
     await send(page, "wait for me");
     await page.getByText("Here is", { exact: true }).waitFor();
     await page.reload();
-    // What was written so far comes with the next word, or with the end.
-    await replies(page).last().getByText("Thinking…").or(page.getByText("Here is", { exact: true })).waitFor();
+    // What was written so far is there at once, and the rest is still awaited.
+    await page.getByText("Here is", { exact: true }).waitFor();
     await page.getByRole("button", { name: "Stop", exact: true }).click();
     await page.getByRole("button", { name: "Send", exact: true }).waitFor();
     await page.getByText("Here is", { exact: true }).waitFor();
@@ -185,12 +186,47 @@ export async function chat(page) {
     await list.getByText("Harbor studies").waitFor({ state: "detached" });
   });
 
+  await step("an attached image survives a change of chats, and is uploaded once", async () => {
+    const { images: known } = await request(page, "GET", "/api/v1/gallery?limit=1&kind=generated");
+    const image = await page.context().request.get(`${SERVER}/api/v1/files/${known[0].id}/content`);
+    const isUpload = (it) => it.method() === "POST" && it.url().endsWith("/api/v1/files/");
+    const uploads = [];
+    const { promise: released, resolve: release } = promiseWithResolver();
+    await page.route("**/api/v1/files/", async (route) => {
+      if (isUpload(route.request())) uploads.push(route.request());
+      await released;
+      await route.continue();
+    });
+    await openNewChat(page);
+    await page.locator(".composer input[type=file]").setInputFiles({ name: "boat.png", mimeType: "image/png", buffer: await image.body() });
+    await page.getByRole("status", { name: "Uploading" }).waitFor();
+    const list = page.getByRole("region", { name: "Chats" });
+    await list.getByRole("link", { name: "wait for me" }).click();
+    await page.getByRole("img", { name: "boat.png" }).waitFor({ state: "detached" });
+    const stored = page.waitForResponse((it) => isUpload(it.request()));
+    release();
+    await stored;
+    await openNewChat(page);
+    await page.getByRole("img", { name: "boat.png" }).waitFor();
+    await page.getByRole("status", { name: "Uploading" }).waitFor({ state: "detached" });
+    assert.equal(uploads.length, 1);
+    await page.getByRole("button", { name: "Remove boat.png" }).click();
+    await page.unroute("**/api/v1/files/");
+  });
+
   await step("a chat that does not exist says so", async () => {
     await page.goto(`${SERVER}/c/00000000-0000-4000-8000-000000000000`);
     await page.getByText("This chat does not exist").waitFor();
     await page.getByRole("main").getByRole("link", { name: "New chat" }).last().click();
     await page.getByText("What do you want to see?").waitFor();
   }, { statuses: [401, 404] });
+}
+
+/** A promise that is resolved from outside. */
+function promiseWithResolver() {
+  let resolve;
+  const promise = new Promise((done) => (resolve = done));
+  return { promise, resolve };
 }
 
 async function send(page, text) {

@@ -32,6 +32,11 @@ export async function gallery(page) {
     await page.getByRole("searchbox").fill("lighthouse in");
     await page.waitForURL(/q=lighthouse/);
     await page.waitForFunction(() => [...document.querySelectorAll(".tile a")].every((it) => it.ariaLabel.includes("lighthouse")));
+    await page.getByRole("searchbox").fill("lighthouse ");
+    await page.waitForURL((url) => url.searchParams.get("q") === "lighthouse");
+    assert.equal(await page.getByRole("searchbox").inputValue(), "lighthouse ", "a space that is typed stays");
+    await page.getByRole("searchbox").fill("lighthouse in");
+    await page.waitForURL(/q=lighthouse\+in/);
     await page.reload();
     await tiles(page).first().waitFor();
     assert.equal(await page.getByRole("searchbox").inputValue(), "lighthouse in");
@@ -86,11 +91,17 @@ export async function gallery(page) {
     const command = await page.evaluate(() => navigator.clipboard.readText());
     assert.match(command, /^curl '.*\/api\/v1\/images\/generations'/);
     await dialog.getByRole("button", { name: "More", exact: true }).click();
-    await page.getByRole("button", { name: "Create a link to share" }).click();
-    const link = await dialog.locator("code.truncate").textContent();
-    const anonymous = await fetch(link);
+    await page.getByRole("button", { name: "Share link" }).click();
+    const share = page.getByRole("dialog", { name: "Share link" });
+    await share.getByText(/^The link works until/).waitFor();
+    const anonymous = await fetch(await share.getByLabel("Link to the image").inputValue());
     assert.equal(anonymous.status, 200);
     assert.match(anonymous.headers.get("content-type"), /^image\//);
+    // Keys belong to the dialog above.
+    await share.getByRole("button", { name: "Close" }).press("s");
+    await page.keyboard.press("Escape");
+    await share.waitFor({ state: "detached" });
+    await dialog.getByRole("button", { name: "Star", exact: true }).waitFor();
     await page.keyboard.press("Escape");
   });
 }

@@ -75,6 +75,15 @@ export async function people(page) {
     await lookAt(page, "groups");
   });
 
+  await step("a group is deleted after a question", async () => {
+    await page.getByRole("button", { name: "Edit Designers" }).click();
+    await page.getByRole("button", { name: "Delete the group" }).click();
+    const question = page.getByRole("dialog", { name: "Delete Designers?" });
+    await question.getByRole("button", { name: "Delete the group" }).click();
+    await page.getByRole("button", { name: "Edit Designers" }).waitFor({ state: "detached" });
+    await page.getByText("No groups").waitFor();
+  });
+
   await step("a person who signs up waits for approval", async () => {
     await request(page, "POST", "/api/v1/settings", { ENABLE_SIGNUP: true });
     const eve = await openPage();

@@ -73,7 +73,8 @@ export async function settings(page) {
     const { fallbacks } = await request(page, "GET", "/api/v1/bindings");
     assert.deepEqual(fallbacks, ["openai", "sketch"]);
     await page.getByRole("button", { name: "Find out" }).click();
-    await page.locator("#who ~ .card").waitFor();
+    await page.getByRole("region", { name: "Who gets what" }).getByRole("status").waitFor();
+    await page.evaluate(() => scrollTo(0, 0));
     await lookAt(page, "bindings");
     await request(page, "PUT", "/api/v1/fallbacks", { fallbacks: [] });
   });
@@ -86,6 +87,8 @@ export async function settings(page) {
     await dialog.getByRole("button", { name: "Save" }).click();
     await page.getByRole("button", { name: "Edit garage" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    const question = page.getByRole("dialog", { name: "Delete the configuration “garage”?" });
+    await question.getByRole("button", { name: "Delete", exact: true }).click();
     await page.getByRole("button", { name: "Edit garage" }).waitFor({ state: "detached" });
   });
 }

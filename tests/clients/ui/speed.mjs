@@ -1,10 +1,10 @@
 // Size of the first page, time until it can be used, a long gallery, and pages that do nothing while nothing happens.
 import assert from "node:assert/strict";
-import { openPage, SERVER, settle, step } from "./browser.mjs";
+import { openPage, PATIENCE_MS, SERVER, settle, step } from "./browser.mjs";
 
 const MAX_FIRST_PAGE_BYTES = 60 * 1024;
-/** Tasks of more than this make a frame late that a person sees. */
-const LONG_TASK_MS = 50;
+/** Part of the frames that may be late because of a task of more than 50 ms. Work for each image of the list would delay far more. */
+const MAX_LATE_FRAMES = 0.05;
 const IMAGES = 10_000;
 /** A busy machine delays a task now and then, but not in each attempt. */
 const ATTEMPTS = 3;
@@ -37,7 +37,7 @@ export async function speed(page) {
         }
       });
       await fresh.goto(SERVER);
-      await fresh.getByRole("heading", { level: 1 }).waitFor();
+      await fresh.getByRole("textbox", { name: "Message" }).waitFor();
       times.push(await fresh.evaluate(() => performance.now()));
       await fresh.waitForLoadState("load");
       assert.ok(bytes <= MAX_FIRST_PAGE_BYTES, `the first page has ${bytes} bytes:\n${files.join("\n")}`);
@@ -47,15 +47,15 @@ export async function speed(page) {
     console.log(`first page can be used after ${Math.round(Math.min(...times))} ms`);
   });
 
-  await step("a gallery of 10 000 images scrolls without long tasks or shifts", async () => {
+  await step("a gallery of 10 000 images scrolls without late frames or shifts", async () => {
     const results = [];
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       results.push(await scrollLongGallery(storageState));
-      if (results.at(-1).longest <= LONG_TASK_MS) break;
+      if (results.at(-1).late <= MAX_LATE_FRAMES) break;
     }
     const best = results.at(-1);
-    console.log(`gallery of ${IMAGES} images: ${best.frames} frames, longest task ${Math.round(best.longest)} ms, ${best.tiles} tiles rendered, shift ${best.shift}`);
-    assert.ok(best.longest <= LONG_TASK_MS, `long tasks in each attempt: ${JSON.stringify(results)}`);
+    console.log(`gallery of ${IMAGES} images: ${best.frames} frames, ${Math.round(best.late * 1_000) / 10} % of them late, longest task ${Math.round(best.longest)} ms, ${best.tiles} tiles rendered, shift ${best.shift}`);
+    assert.ok(best.late <= MAX_LATE_FRAMES, `frames are late in each attempt: ${JSON.stringify(results)}`);
     assert.ok(best.tiles < 200, `${best.tiles} tiles are rendered at once`);
     assert.equal(best.shift, 0, "the layout shifts");
   });
@@ -99,28 +99,34 @@ async function scrollLongGallery(storageState) {
   });
   await page.goto(`${SERVER}/gallery`);
   await page.locator(".tile").first().waitFor();
-  const result = await page.evaluate(async () => {
+  const result = await page.evaluate(async ({ last, stalledMs }) => {
     let longest = 0;
+    let tasks = 0;
     let shift = 0;
     new PerformanceObserver((list) => {
-      for (const task of list.getEntries()) longest = Math.max(longest, task.duration);
+      for (const task of list.getEntries()) {
+        longest = Math.max(longest, task.duration);
+        tasks += 1;
+      }
     }).observe({ type: "longtask" });
     new PerformanceObserver((list) => {
       for (const it of list.getEntries()) if (!it.hadRecentInput) shift += it.value;
     }).observe({ type: "layout-shift" });
     let frames = 0;
     let tiles = 0;
-    let still = 0;
-    while (still < 60) {
+    let movedAt = performance.now();
+    // At the end of what is loaded, the next page of the list is awaited.
+    while (!document.querySelector(`[data-index="${last}"]`) && performance.now() - movedAt < stalledMs) {
       const before = scrollY;
       scrollBy(0, 600);
       await new Promise(requestAnimationFrame);
-      frames += 1;
       tiles = Math.max(tiles, document.querySelectorAll(".tile").length);
-      still = scrollY === before ? still + 1 : 0;
+      if (scrollY === before) continue;
+      movedAt = performance.now();
+      frames += 1;
     }
-    return { longest, shift, frames, tiles, height: document.documentElement.scrollHeight };
-  });
+    return { late: tasks / frames, longest, shift, frames, tiles, height: document.documentElement.scrollHeight };
+  }, { last: IMAGES - 1, stalledMs: PATIENCE_MS });
   const last = await page.locator(`[data-index="${IMAGES - 1}"]`).count();
   assert.equal(last, 1, `the last image is not there: the page is ${result.height} px high`);
   await page.context().close();

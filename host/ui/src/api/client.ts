@@ -10,14 +10,11 @@ export const sessionExpired = signal(false);
 export class ApiError extends Error {
   /** 0 if the server could not be reached. */
   readonly status: number;
-  /** The field that is wrong, if the server names one. */
-  readonly field: string | undefined;
   readonly retryAfterSecs: number | undefined;
 
-  constructor(status: number, message: string, field?: string, retryAfterSecs?: number) {
+  constructor(status: number, message: string, retryAfterSecs?: number) {
     super(message);
     this.status = status;
-    this.field = field;
     this.retryAfterSecs = retryAfterSecs;
   }
 }
@@ -60,22 +57,16 @@ async function readError(response: Response): Promise<ApiError> {
   const seconds = Number(response.headers.get("retry-after"));
   const retryAfter = seconds > 0 ? seconds : undefined;
   const body: unknown = await response.json().catch(() => null);
-  const { detail, error } = (body ?? {}) as { detail?: unknown; error?: { message?: unknown; param?: unknown } };
+  const { detail, error } = (body ?? {}) as { detail?: unknown; error?: { message?: unknown } };
   let message = t.shell.failedWithStatus(response.status);
-  let field: string | undefined;
   if (typeof detail === "string") message = detail;
   else if (Array.isArray(detail)) {
-    const [first] = detail as { loc?: unknown[]; msg?: unknown }[];
+    const [first] = detail as { msg?: unknown }[];
     if (typeof first?.msg === "string") message = first.msg;
-    const last = first?.loc?.at(-1);
-    if (typeof last === "string") field = last;
-  } else if (typeof error?.message === "string") {
-    message = error.message;
-    if (typeof error.param === "string") field = error.param;
-  }
+  } else if (typeof error?.message === "string") message = error.message;
   // As Open WebUI does, the server has the status of a missing session for some things that do not exist.
   const status = response.status === 401 && message === MISSING_DETAIL ? 404 : response.status;
-  return new ApiError(status, message, field, retryAfter);
+  return new ApiError(status, message, retryAfter);
 }
 
 export function get<R extends RouteOf<"get">>(route: R, ...[options]: OptionsOf<"get", R>): Promise<ResponseOf<"get", R>> {

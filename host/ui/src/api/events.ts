@@ -1,4 +1,5 @@
 // Server-sent events. One connection serves all parts of the page; the browser reconnects and catches up by itself.
+import { url } from "./url.ts";
 
 export interface ServerEvent {
   chat_id: string | null;
@@ -17,6 +18,31 @@ const listeners = new Map<string, Set<Listener>>();
 let source: EventSource | undefined;
 /** The stream was closed, and events may be missing. */
 let isLost = false;
+
+/** Time for which stored events are read: the server sends them at once, and then new ones. In milliseconds. */
+const STORED_MS = 2_000;
+
+/** The newest events of a chat that the server still has. */
+export async function* storedEvents(chatId: string): AsyncGenerator<ServerEvent> {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), STORED_MS);
+  try {
+    // After an id that is not known, the server sends all that it has.
+    const response = await fetch(url("/api/events", {}, { chat_id: chatId }), { headers: { "last-event-id": "" }, signal: controller.signal });
+    const reader = response.ok ? response.body?.pipeThrough(new TextDecoderStream()).getReader() : undefined;
+    let rest = "";
+    for (let read = await reader?.read(); read && !read.done; read = await reader?.read()) {
+      const lines = (rest + read.value).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) if (line.startsWith("data: ")) yield JSON.parse(line.slice("data: ".length)) as ServerEvent;
+    }
+  } catch {
+    // It is over, or the server cannot be reached. The stream of the page has the next events.
+  } finally {
+    clearTimeout(timer);
+    controller.abort();
+  }
+}
 
 /** Calls the listener for each event of this type. Returns the function that stops it. */
 export function onEvent(type: string, listener: Listener): () => void {

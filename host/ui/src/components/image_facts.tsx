@@ -1,9 +1,10 @@
 import type { ComponentChildren } from "preact";
-import type { GalleryImage } from "../../api/types.ts";
-import { thumbnailUrl } from "../../api/url.ts";
-import { CopyButton } from "../../components/copy.tsx";
-import { formatBytes, formatCost, formatDuration, formatTime } from "../../format.ts";
-import { t } from "../../text/index.ts";
+import type { GalleryImage } from "../api/types.ts";
+import { thumbnailUrl } from "../api/url.ts";
+import { CopyButton } from "./copy.tsx";
+import { formatBytes, formatCost, formatDuration, formatTime } from "../format.ts";
+import { location } from "../router.ts";
+import { t } from "../text/index.ts";
 
 /** Digits of a digest that tell two apart. */
 const SHORT_DIGEST = 12;
@@ -74,6 +75,7 @@ function Fact({ name, value }: { name: string; value: ComponentChildren }) {
 function facts(image: GalleryImage): [string, ComponentChildren][] {
   const { gallery } = t;
   const engine = [image.binding, image.engine_version].filter(Boolean).join(" ");
+  const chat = image.chat_id && `/c/${encodeURIComponent(image.chat_id)}`;
   const pairs: [string, ComponentChildren][] = [
     [gallery.model, image.model],
     [gallery.engine, engine],
@@ -85,9 +87,9 @@ function facts(image: GalleryImage): [string, ComponentChildren][] {
     [gallery.took, image.duration_ms === undefined ? undefined : formatDuration(image.duration_ms)],
     [gallery.cost, image.cost && formatCost(image.cost)],
     [gallery.file, `${image.content_type.replace("image/", "").toUpperCase()}, ${formatBytes(image.size_bytes)}`],
-    [gallery.chat, image.chat_id && <a href={`/c/${encodeURIComponent(image.chat_id)}`}>{gallery.openChat}</a>],
+    [gallery.chat, chat && chat !== location.value.path && <a href={chat}>{gallery.openChat}</a>],
   ];
-  return pairs.filter(([, value]) => value !== undefined && value !== null && value !== "");
+  return pairs.filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false);
 }
 
 /** What is rarely needed: digests, and what the engine says in its own words. */

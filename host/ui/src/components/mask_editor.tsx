@@ -101,7 +101,7 @@ function LoadedEditor({ document, onDone, onClose }: LoadedEditorProps) {
           <BrushSliders settings={settings} onChange={setSettings} maxSize={maxSize} />
           <RectangleForm document={document} />
           <FileButtons document={document} />
-          <p class="muted mask-hint">{t.create.mask.hint}</p>
+          <p class="muted">{t.create.mask.hint}</p>
           {finish.error !== undefined && <Failure error={finish.error} />}
         </div>
       </div>
@@ -161,7 +161,7 @@ function actionOfKey(event: KeyboardEvent, actions: KeyActions): (() => void) | 
 
 function ZoomButtons({ canvas }: { canvas: () => MaskCanvas | undefined }) {
   return (
-    <div class="image-tools mask-zoom">
+    <div class="image-tools">
       <button type="button" aria-label={t.create.mask.zoomOut} title={`${t.create.mask.zoomOut} (−)`} onClick={() => canvas()?.zoom(-1)}>
         <IconZoomOut aria-hidden="true" />
       </button>

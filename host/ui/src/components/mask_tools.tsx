@@ -93,7 +93,7 @@ export function RectangleForm({ document }: { document: MaskDocument }) {
     document.change((mask) => mask.fill(outline, 0, change));
   };
   return (
-    <details class="mask-rectangle">
+    <details>
       <summary>{t.create.mask.byNumbers}</summary>
       <div class="mask-numbers">
         {EDGES.map((edge) => (

@@ -7,8 +7,6 @@ import { openDrawer } from "./drawer.tsx";
 
 interface PageProps {
   title: string;
-  /** What the browser's tab shows, if it is not the title. */
-  documentTitle?: string;
   /** After the title. */
   lead?: ComponentChildren;
   /** At the end of the bar. */
@@ -19,12 +17,12 @@ interface PageProps {
 }
 
 /** A page: a bar with its title, which gets the focus after navigation, and its content. */
-export function Page({ title, documentTitle, lead, actions, foot, children }: PageProps) {
+export function Page({ title, lead, actions, foot, children }: PageProps) {
   const heading = useRef<HTMLHeadingElement>(null);
   const { path } = location.value;
   useEffect(() => {
-    document.title = `${documentTitle ?? title} · Pinhole`;
-  }, [title, documentTitle]);
+    document.title = `${title} · Pinhole`;
+  }, [title]);
   useEffect(() => {
     const { activeElement } = document;
     // A field that a page focuses by itself keeps the focus.

@@ -24,7 +24,7 @@ export function Rail({ aside: Aside }: { aside: ComponentType | undefined }) {
 }
 
 /** The links to the main pages. */
-export function Navigation() {
+function Navigation() {
   const { path } = location.value;
   const isChat = path === "/" || path.startsWith("/c/");
   const jobs = activeJobCount.value;
@@ -101,7 +101,7 @@ export function RailFoot() {
   );
 }
 
-export function ThemeMenu() {
+function ThemeMenu() {
   const Icon = theme.value === "light" ? IconSun : IconMoon;
   return (
     <Menu label={t.shell.theme} face={<Icon aria-hidden="true" />}>

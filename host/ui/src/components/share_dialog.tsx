@@ -1,11 +1,11 @@
 import { useEffect, useRef } from "preact/hooks";
-import { post } from "../../api/client.ts";
-import { Dialog } from "../../components/dialog.tsx";
-import { Failure } from "../../components/notice.tsx";
-import { useResource } from "../../components/resource.ts";
-import { formatTime } from "../../format.ts";
-import { t } from "../../text/index.ts";
-import { CopyButton } from "../../components/copy.tsx";
+import { post } from "../api/client.ts";
+import { Dialog } from "./dialog.tsx";
+import { Failure } from "./notice.tsx";
+import { useResource } from "./resource.ts";
+import { formatTime } from "../format.ts";
+import { t } from "../text/index.ts";
+import { CopyButton } from "./copy.tsx";
 
 /** A link that opens one image for anyone who has it, until it expires. */
 export function ShareDialog({ id, onClose }: { id: string; onClose: () => void }) {

@@ -1,10 +1,19 @@
 import type { ComponentChildren } from "preact";
-import type { Tone } from "./engines/states.ts";
+
+/** The empty one is good. */
+export type Tone = "" | "warn" | "bad" | "off" | "live";
+
+interface StatusProps {
+  tone: Tone;
+  /** More about it, shown when it is pointed at. */
+  title?: string | undefined;
+  children: ComponentChildren;
+}
 
 /** A state: a dot and words, because color alone says nothing to many people. */
-export function Status({ tone, children }: { tone: Tone; children: ComponentChildren }) {
+export function Status({ tone, title, children }: StatusProps) {
   return (
-    <span class="status">
+    <span class="status" title={title}>
       <span class={`dot ${tone}`} aria-hidden="true" />
       {children}
     </span>

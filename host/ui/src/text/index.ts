@@ -21,6 +21,12 @@ export async function loadAdministrationText(): Promise<void> {
   t = { ...t, ...administration };
 }
 
+/** Loads the texts of set-up and sign-in. */
+export async function loadWelcomeText(): Promise<void> {
+  const { welcome } = language === "de" ? await import("./de/welcome.ts") : await import("./en/welcome.ts");
+  t = { ...t, welcome };
+}
+
 /** Loads the texts of the create page, its editor of masks, and the gallery. */
 export async function loadStudioText(): Promise<void> {
   const { studio } = language === "de" ? await import("./de/studio.ts") : await import("./en/studio.ts");

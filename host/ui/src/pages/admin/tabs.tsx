@@ -4,7 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 interface TabsProps<Name extends string> {
   /** What the tabs choose, for a screen reader. */
   label: string;
-  tabs: readonly { name: Name; title: string; count?: number }[];
+  tabs: readonly { name: Name; title: string }[];
   current: Name;
   onChoose: (name: Name) => void;
   children: ComponentChildren;
@@ -30,7 +30,7 @@ export function Tabs<Name extends string>({ label, tabs, current, onChoose, chil
   return (
     <>
       <div ref={list} class="tabs" role="tablist" aria-label={label} onKeyDown={onKeyDown}>
-        {tabs.map(({ name, title, count = 0 }) => (
+        {tabs.map(({ name, title }) => (
           <button
             key={name}
             id={`tab-${name}`}
@@ -42,7 +42,6 @@ export function Tabs<Name extends string>({ label, tabs, current, onChoose, chil
             onClick={() => onChoose(name)}
           >
             {title}
-            {count > 0 && <span class="count">{count}</span>}
           </button>
         ))}
       </div>

@@ -17,7 +17,7 @@ interface UserFilter {
   page?: number;
 }
 
-export type UserPage = ResponseOf<"get", "/api/v1/users/">;
+type UserPage = ResponseOf<"get", "/api/v1/users/">;
 
 export function listUsers(filter: UserFilter, signal: AbortSignal): Promise<UserPage> {
   return get("/api/v1/users/", { query: filter, signal });

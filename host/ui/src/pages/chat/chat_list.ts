@@ -63,7 +63,7 @@ export function followChats(): () => void {
   return () => stops.forEach((stop) => stop());
 }
 
-export function noteTitle(id: string, title: string): void {
+function noteTitle(id: string, title: string): void {
   const rename = (list: ChatSummary[]) => list.map((it) => (it.id === id ? { ...it, title } : it));
   if (chats.value) chats.value = rename(chats.value);
   pinnedChats.value = rename(pinnedChats.value);

@@ -1,12 +1,12 @@
 // The chat that is shown: its messages, what runs in it, and what its events change.
 import { batch, computed, signal } from "@preact/signals";
 import { get } from "../../api/client.ts";
-import { onEvent, onGap, type ServerEvent } from "../../api/events.ts";
+import { onEvent, onGap, storedEvents, type ServerEvent } from "../../api/events.ts";
 import type { Chat, Job, JobProgress } from "../../api/types.ts";
 import { activeJobs, onJob } from "../../jobs.ts";
 import { readBranch, writeBranch } from "./branches.ts";
 import { loadRecords, requestRecords } from "./image_records.ts";
-import { applyEvent, branchTo, imagesOf, newestLeaf, readMessages, type Message, type Messages } from "./message.ts";
+import { applyEvent, branchTo, imagesOf, newestLeaf, readMessages, textOf, type Message, type Messages } from "./message.ts";
 import { nextProgress, type LiveProgress } from "./progress.ts";
 
 export interface Conversation {
@@ -37,9 +37,6 @@ const TURN_EVENTS = ["status", "files", "chat:message", "chat:completion", "chat
 
 /** Events that arrive while the chat is read: they are applied to what was read. */
 let waiting: ServerEvent[] | undefined;
-/** Text of a response that arrives before its new chat has an id here. The server stores it at the end only. */
-let early: ServerEvent[] = [];
-const TEXT_EVENTS = ["chat:completion", "chat:message"];
 let newestLoad = 0;
 /** The turn was stopped, and the chat was not read since. */
 let wasStopped = false;
@@ -64,8 +61,7 @@ export async function reloadChat(): Promise<void> {
   const { id } = conversation.peek();
   if (id === undefined) return;
   const load = ++newestLoad;
-  waiting = early.filter((it) => it.chat_id === id);
-  early = [];
+  waiting = [];
   wasStopped = false;
   try {
     const [stored, tasks] = await Promise.all([
@@ -106,6 +102,25 @@ function show(stored: Chat, hasTasks: boolean): void {
     for (const event of events) receive(event);
     for (const job of activeJobs.peek().values()) noteJob(job);
   });
+  if (hasTasks && hasHiddenText()) void loadTexts(stored.id);
+}
+
+/** Whether a response is written whose text so far is not here. */
+function hasHiddenText(): boolean {
+  return [...conversation.peek().messages.values()].some(isWithoutText);
+}
+
+function isWithoutText(message: Message): boolean {
+  return message.done === false && textOf(message.content) === "";
+}
+
+/** Shows texts that are being written. The server stores a text at its end; until then the events have it. */
+async function loadTexts(chatId: string): Promise<void> {
+  for await (const { message_id, data } of storedEvents(chatId)) {
+    if (conversation.peek().id !== chatId || !hasHiddenText()) return;
+    const message = conversation.peek().messages.get(message_id ?? "");
+    if (message && data.type === "chat:completion" && isWithoutText(message)) noteTurnEvent(message, data.type, data.data);
+  }
 }
 
 /** Shows another version of a message, and what follows it. */
@@ -135,7 +150,6 @@ export function updateConversation(fields: Partial<Conversation>): void {
 function receive(event: ServerEvent): void {
   const { chat_id, message_id, data } = event;
   const { id, messages } = conversation.peek();
-  if (id === undefined && message_id !== null && messages.has(message_id) && TEXT_EVENTS.includes(data.type)) early.push(event);
   if (id === undefined || chat_id !== id) return;
   if (waiting) {
     waiting.push(event);

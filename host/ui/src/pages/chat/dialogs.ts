@@ -8,5 +8,5 @@ export const maskedSource = signal<string | undefined>(undefined);
 
 export const OptionsDialog = lazyDialog(async () => (await import("./options_dialog.tsx")).OptionsDialog);
 export const ImageDialog = lazyDialog(async () => (await import("./image_dialog.tsx")).ImageDialog);
-export const ShareDialog = lazyDialog(async () => (await import("./share_dialog.tsx")).ShareDialog);
+export const ShareDialog = lazyDialog(async () => (await import("../../components/share_dialog.tsx")).ShareDialog);
 export const MaskDialog = lazyDialog(async () => (await import("./mask_dialog.tsx")).MaskDialog);

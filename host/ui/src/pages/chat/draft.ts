@@ -39,7 +39,7 @@ export function openDraft(chatId: string | undefined): void {
   const name = chatId ?? NEW_CHAT;
   if (name === draftName) return;
   draftName = name;
-  const stored: StoredDraft = parseObject(read(nameOf(name)) ?? "") ?? {};
+  const stored = readStored(name);
   text.value = typeof stored.text === "string" ? stored.text : "";
   sources.value.forEach(revokePreview);
   sources.value = [];
@@ -48,6 +48,10 @@ export function openDraft(chatId: string | undefined): void {
     if (typeof id === "string") sources.value = [...sources.value, newSource({ ...fields, id })];
     else if (typeof key === "string") void restoreFile(name, key, fields.name);
   }
+}
+
+function readStored(draft: string): StoredDraft {
+  return parseObject(read(nameOf(draft)) ?? "") ?? {};
 }
 
 /** Each user has own drafts, also in a browser that several use. */
@@ -122,19 +126,40 @@ export function attachFiles(files: Iterable<File>): number {
   return refused;
 }
 
+/** By the key of the source. A chat that is left and shown again waits for the same upload. */
+const uploads = new Map<string, Promise<string>>();
+
+function startUpload(key: string, file: File): Promise<string> {
+  const running = uploads.get(key) ?? uploadFile(file, file.name || "image.png").finally(() => uploads.delete(key));
+  uploads.set(key, running);
+  return running;
+}
+
 export async function upload(key: string, file: File): Promise<void> {
+  const draft = draftName;
   updateSource(key, { error: undefined });
   try {
-    const id = await uploadFile(file, file.name || "image.png");
+    const id = await startUpload(key, file);
     const source = sources.value.find((it) => it.key === key);
-    // It was detached, or another chat is shown: that draft still has its copy in this browser.
-    if (!source) return;
-    revokePreview(source);
-    updateSource(key, { id, previewUrl: undefined, file: undefined });
+    if (source) {
+      revokePreview(source);
+      updateSource(key, { id, previewUrl: undefined, file: undefined });
+    } else {
+      // Another chat is shown, or the image was detached.
+      storeUpload(draft, key, id);
+    }
     void removeLocalImage(localName(key));
   } catch (error) {
     updateSource(key, { error: messageOf(error) });
   }
+}
+
+/** Notes in a draft that is not shown that the server has its image. */
+function storeUpload(draft: string, key: string, id: string): void {
+  const stored = readStored(draft);
+  if (!stored.sources?.some((it) => it.key === key)) return;
+  const changed = stored.sources.map((it) => (it.key === key ? { ...it, id } : it));
+  write(nameOf(draft), JSON.stringify({ ...stored, sources: changed }));
 }
 
 function revokePreview({ previewUrl }: Source): void {

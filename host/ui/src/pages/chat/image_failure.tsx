@@ -1,6 +1,6 @@
 import { Menu } from "../../components/menu.tsx";
 import { IconChevronDown } from "../../icons.ts";
-import { showSize, smallerSize } from "../../sizes.ts";
+import { isAboutSize, showSize, smallerSize } from "../../sizes.ts";
 import { t } from "../../text/index.ts";
 import { titleOf } from "../../usable_engine.ts";
 import { engine } from "./choices.ts";
@@ -11,9 +11,6 @@ import { engines } from "./engines.ts";
 import type { ImageOptions } from "./image_options.ts";
 import { textOf, type Message } from "./message.ts";
 import { retry } from "./turn.ts";
-
-/** Reasons that a smaller image avoids. */
-const IS_ABOUT_SIZE = /memory|too large|resolution|pixels|\bsize\b|dimension/i;
 
 interface ImageFailureProps {
   message: Message;
@@ -27,7 +24,7 @@ export function ImageFailure({ message, reason, options }: ImageFailureProps) {
   const hint = job?.error?.hint;
   const used = job?.binding ?? options.engine ?? engine.value?.name;
   const size = job?.request?.size ?? options.size ?? engine.value?.default_size;
-  const smaller = IS_ABOUT_SIZE.test(reason) ? smallerSize(size) : undefined;
+  const smaller = isAboutSize(reason) ? smallerSize(size) : undefined;
   const isEdit = Boolean(options.sources?.length);
   const others = (engines.value ?? []).filter((it) => it.is_ready && it.name !== used && (!isEdit || it.abilities.edit));
   const isBusy = isActive.value;

@@ -1,3 +1,4 @@
+import { Track } from "../../components/track.tsx";
 import { formatPercent } from "../../format.ts";
 import { parseSize, type Size } from "../../sizes.ts";
 import { t } from "../../text/index.ts";
@@ -28,7 +29,6 @@ export function MakingImages({ messageId, options }: { messageId: string; option
 
 function MakingImage({ progress, size }: { progress: LiveProgress | undefined; size: Size }) {
   const preview = progress?.preview?.startsWith("data:image/") ? progress.preview : undefined;
-  const fraction = progress?.fraction;
   return (
     <figure class="image making" style={frameOf(size)} aria-busy="true" aria-label={t.chat.making}>
       {preview ? <img src={preview} alt="" /> : <div class="skeleton fill" />}
@@ -36,9 +36,7 @@ function MakingImage({ progress, size }: { progress: LiveProgress | undefined; s
         <span class="truncate" dir="auto">
           {describe(progress)}
         </span>
-        <div class={fraction === undefined ? "track unknown" : "track"}>
-          <i style={fraction === undefined ? {} : { transform: `scaleX(${Math.min(1, fraction)})` }} />
-        </div>
+        <Track fraction={progress?.fraction} />
       </figcaption>
     </figure>
   );

@@ -1,5 +1,6 @@
 // A response: images or the reason why they are missing, the text, and what can be done next.
 import { IconAlert, IconReload, IconStop } from "../../icons.ts";
+import { Status } from "../../components/status.tsx";
 import { useAction } from "../../components/resource.ts";
 import { t } from "../../text/index.ts";
 import { isActive, jobOf } from "./conversation.ts";
@@ -37,9 +38,8 @@ export function Reply({ message, parent }: ReplyProps) {
         </p>
       ))}
       {isWaiting && (
-        <p class="status muted">
-          <span class="dot live" />
-          {state.images.length > 0 || state.imageFailure !== undefined ? t.chat.writing : t.chat.thinking}
+        <p class="muted">
+          <Status tone="live">{state.images.length > 0 || state.imageFailure !== undefined ? t.chat.writing : t.chat.thinking}</Status>
         </p>
       )}
       {state.text !== "" && <ReplyText text={state.text} isWriting={state.isRunning} />}

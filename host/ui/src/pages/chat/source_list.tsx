@@ -1,4 +1,5 @@
 import { thumbnailUrl } from "../../api/url.ts";
+import { Track } from "../../components/track.tsx";
 import { IconClose, IconMask, IconReload } from "../../icons.ts";
 import { t } from "../../text/index.ts";
 import { abilities, wantsImage } from "./choices.ts";
@@ -27,7 +28,7 @@ function SourceItem({ source, canMask }: { source: Source; canMask: boolean }) {
     <li class="attachment">
       <div class={error === undefined ? "attachment-image" : "attachment-image failed"}>
         {url && <img src={url} alt={name} width={64} height={64} />}
-        {id === undefined && error === undefined && <div class="track unknown" role="status" aria-label={t.chat.uploading}><i /></div>}
+        {id === undefined && error === undefined && <Track label={t.chat.uploading} />}
         <button type="button" class="attachment-remove" aria-label={t.chat.removeImage(name)} onClick={() => detach(key)}>
           <IconClose aria-hidden="true" />
         </button>

@@ -1,6 +1,6 @@
 import { useEffect, useRef } from "preact/hooks";
-import { messageOf } from "../../api/client.ts";
 import { Form } from "../../components/form.tsx";
+import { Trouble } from "../../components/notice.tsx";
 import { useAction } from "../../components/resource.ts";
 import { t } from "../../text/index.ts";
 import { renameChat } from "./chat_list.ts";
@@ -49,11 +49,7 @@ export function TitleField({ id, title, onDone }: TitleFieldProps) {
           onDone();
         }}
       />
-      {error !== undefined && (
-        <small class="bad" role="alert">
-          {messageOf(error)}
-        </small>
-      )}
+      <Trouble error={error} class="bad" />
     </Form>
   );
 }

@@ -1,7 +1,7 @@
 import type { Job, UsableEngine } from "../../api/types.ts";
 import { Menu } from "../../components/menu.tsx";
 import { IconReload } from "../../icons.ts";
-import { showSize, smallerSize } from "../../sizes.ts";
+import { isAboutSize, showSize, smallerSize } from "../../sizes.ts";
 import { t } from "../../text/index.ts";
 import { titleOf } from "../../usable_engine.ts";
 import { recipeOf, type Actions } from "./actions.ts";
@@ -17,7 +17,8 @@ export function FailedJob({ job, engines, actions }: FailedJobProps) {
   const isStopped = job.state === "cancelled";
   const title = isStopped ? t.create.stopped : job.state === "interrupted" ? t.create.interrupted : t.create.failed;
   const engine = engines.find((it) => it.name === job.binding);
-  const smaller = isStopped ? undefined : smallerSize(job.request?.size ?? engine?.default_size);
+  const canBeSmaller = !isStopped && isAboutSize(`${job.error?.code} ${job.error?.message} ${job.error?.hint}`);
+  const smaller = canBeSmaller ? smallerSize(job.request?.size ?? engine?.default_size) : undefined;
   const isEdit = job.operation === "edit";
   const others = engines.filter((it) => it.name !== job.binding && it.is_ready && (!isEdit || it.abilities.edit));
   return (
@@ -39,7 +40,7 @@ export function FailedJob({ job, engines, actions }: FailedJobProps) {
             <IconReload aria-hidden="true" />
             {t.shell.retry}
           </button>
-          {smaller && mentionsSize(job) && (
+          {smaller && (
             <button type="button" onClick={() => void actions.retry(job, { size: smaller })}>
               {t.create.trySize(showSize(smaller))}
             </button>
@@ -52,11 +53,6 @@ export function FailedJob({ job, engines, actions }: FailedJobProps) {
       )}
     </div>
   );
-}
-
-/** Upstreams say so in many ways. */
-function mentionsSize({ error }: Job): boolean {
-  return /memory|oom|size|resolution|too large|pixels/i.test(`${error?.code} ${error?.message} ${error?.hint}`);
 }
 
 function OtherEngineMenu({ job, engines, actions }: FailedJobProps) {

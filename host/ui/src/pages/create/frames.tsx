@@ -1,6 +1,7 @@
 // The places of a job's images: in the making, finished, deleted.
 import { useEffect, useRef } from "preact/hooks";
 import type { Job, JobProgress } from "../../api/types.ts";
+import { Track } from "../../components/track.tsx";
 import { formatPercent } from "../../format.ts";
 import { IconStop } from "../../icons.ts";
 import { t } from "../../text/index.ts";
@@ -12,14 +13,6 @@ export function progressText(job: Job, progress: JobProgress | null | undefined)
   if (progress?.queue_position) return t.create.queuePlace(progress.queue_position);
   if (job.state === "waiting") return t.create.waiting;
   return progress?.fraction === undefined ? t.create.running : formatPercent(Math.round(progress.fraction * 100) / 100);
-}
-
-export function Track({ fraction }: { fraction: number | undefined }) {
-  return (
-    <div class={fraction === undefined ? "track unknown" : "track"} aria-hidden="true">
-      <i style={fraction === undefined ? undefined : { transform: `scaleX(${fraction})` }} />
-    </div>
-  );
 }
 
 interface MakingFrameProps {

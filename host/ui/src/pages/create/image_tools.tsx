@@ -113,7 +113,7 @@ interface MoreMenuProps {
 
 function MoreMenu({ job, file, canMask, images, actions }: MoreMenuProps) {
   return (
-    <Menu label={t.shell.more} face={<IconMore aria-hidden="true" />} class="more">
+    <Menu label={t.shell.more} face={<IconMore aria-hidden="true" />} class="">
       <a href={`/gallery?image=${encodeURIComponent(file.id)}`}>
         <IconSearch aria-hidden="true" />
         {t.create.details}

@@ -1,12 +1,12 @@
 // The strip of the jobs before, so that nothing that was made is out of reach.
 import { thumbnailUrl } from "../../api/url.ts";
 import { useAction } from "../../components/resource.ts";
+import { Track } from "../../components/track.tsx";
 import { formatAgo } from "../../format.ts";
 import { IconAlert, IconStop } from "../../icons.ts";
 import { activeJobs, isActive } from "../../jobs.ts";
 import { t } from "../../text/index.ts";
 import type { Batch } from "./batches.ts";
-import { Track } from "./frames.tsx";
 import type { ImageStates } from "./use_images.ts";
 
 interface StripProps {

@@ -3,7 +3,7 @@ import { read, write } from "../../preferences.ts";
 import { user } from "../../session.ts";
 import { parseForm, type CreateForm } from "./form_state.ts";
 
-export interface FormState {
+interface FormState {
   form: CreateForm;
   set: (changes: Partial<CreateForm>) => void;
   /** Replaces what was entered; `undo` brings it back until something else is entered. */

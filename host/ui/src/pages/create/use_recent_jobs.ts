@@ -7,7 +7,7 @@ import { withJob } from "./batches.ts";
 
 const PAGE_SIZE = 40;
 
-export interface RecentJobs {
+interface RecentJobs {
   /** Newest first; `undefined` until they are loaded. */
   jobs: Job[] | undefined;
   error: unknown;

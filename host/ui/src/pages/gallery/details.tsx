@@ -2,12 +2,12 @@ import { get } from "../../api/client.ts";
 import type { GalleryImage } from "../../api/types.ts";
 import { thumbnailUrl } from "../../api/url.ts";
 import { useModal } from "../../components/dialog.tsx";
+import { ImageFacts } from "../../components/image_facts.tsx";
 import { Failure } from "../../components/notice.tsx";
 import { useResource } from "../../components/resource.ts";
 import { IconChevronLeft, IconChevronRight, IconClose } from "../../icons.ts";
 import { t } from "../../text/index.ts";
 import { ImageActions } from "./image_actions.tsx";
-import { ImageFacts } from "./image_facts.tsx";
 
 interface ImageDetailsProps {
   id: string;
@@ -36,7 +36,8 @@ export function ImageDetails({ id, images, onShow, onStar, onDelete }: ImageDeta
   };
   const remove = () => onDelete(id, (after ?? before)?.id);
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.target instanceof HTMLInputElement) return;
+    // Keys of a dialog above this one are its own.
+    if (!(event.target instanceof Element) || event.target instanceof HTMLInputElement || event.target.closest("dialog") !== dialog.current) return;
     if (event.key === "ArrowLeft" && before) onShow(before.id);
     else if (event.key === "ArrowRight" && after) onShow(after.id);
     else if (event.key === "Delete") remove();

@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../../api/client.ts";
 import type { ImageSource } from "../../api/types.ts";
+import { useDelayed } from "../../components/delayed.ts";
 import { IconSearch, IconStar } from "../../icons.ts";
 import { location, setQuery } from "../../router.ts";
 import { useResource } from "../../components/resource.ts";
@@ -41,10 +42,10 @@ export function Filters() {
   const { query } = location.value;
   const facets = useResource((signal) => get("/api/v1/gallery/facets", { signal }), []);
   const isStarred = query.get("starred") === "true";
-  const hasFilter = ["q", "engine", "model", "kind", "starred", "from", "to", "chat_id"].some((it) => query.get(it));
+  const hasFilter = ["q", "engine", "model", "kind", "starred", "from", "to", "chat_id"].some((it) => Boolean(query.get(it)));
   return (
     <search class="gallery-filters">
-      <SearchField />
+      <SearchField hasFilter={hasFilter} />
       <Choice name="engine" label={t.gallery.allEngines} values={facets.value?.engines ?? []} />
       <Choice name="model" label={t.gallery.allModels} values={facets.value?.models ?? []} />
       <Choice name="kind" label={t.gallery.allKinds} values={KINDS} titles={t.gallery.kinds} />
@@ -63,22 +64,27 @@ export function Filters() {
   );
 }
 
-function SearchField() {
+function SearchField({ hasFilter }: { hasFilter: boolean }) {
   const value = location.value.query.get("q") ?? "";
   const [text, setText] = useState(value);
-  const timer = useRef(0);
-  useEffect(() => setText(value), [value]);
-  useEffect(() => () => clearTimeout(timer.current), []);
-  const onInput = (next: string) => {
-    setText(next);
-    clearTimeout(timer.current);
-    timer.current = window.setTimeout(() => setQuery({ q: next.trim() || undefined }), PAUSE_MS);
-  };
+  const wanted = useDelayed(text.trim(), PAUSE_MS);
+  const applied = useRef(value);
+  useEffect(() => {
+    if (wanted === applied.current) return;
+    applied.current = wanted;
+    setQuery({ q: wanted });
+  }, [wanted]);
+  useEffect(() => {
+    if (value === applied.current && hasFilter) return;
+    // A link or the history changed it.
+    applied.current = value;
+    setText(value);
+  }, [value, hasFilter]);
   return (
     <label class="search-field">
       <IconSearch aria-hidden="true" />
       <span class="visually-hidden">{t.gallery.search}</span>
-      <input type="search" value={text} maxLength={200} placeholder={t.gallery.search} dir="auto" onInput={(event) => onInput(event.currentTarget.value)} />
+      <input type="search" value={text} maxLength={200} placeholder={t.gallery.search} dir="auto" onInput={(event) => setText(event.currentTarget.value)} />
     </label>
   );
 }

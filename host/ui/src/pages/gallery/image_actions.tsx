@@ -1,11 +1,8 @@
 import { useState } from "preact/hooks";
-import { post } from "../../api/client.ts";
-import type { GalleryImage, ImageLink } from "../../api/types.ts";
+import type { GalleryImage } from "../../api/types.ts";
 import { CopyButton } from "../../components/copy.tsx";
 import { Menu } from "../../components/menu.tsx";
-import { Trouble } from "../../components/notice.tsx";
-import { useAction } from "../../components/resource.ts";
-import { formatTime } from "../../format.ts";
+import { ShareDialog } from "../../components/share_dialog.tsx";
 import { IconBrush, IconDownload, IconMore, IconReuse, IconShare, IconStar, IconStarFilled, IconTrash } from "../../icons.ts";
 import { t } from "../../text/index.ts";
 import { curlCommand } from "./curl.ts";
@@ -18,8 +15,7 @@ interface ImageActionsProps {
 
 /** What can be done with one image. */
 export function ImageActions({ image, onStar, onDelete }: ImageActionsProps) {
-  const [link, setLink] = useState<ImageLink | undefined>();
-  const share = useAction(async () => setLink(await post("/api/v1/files/{id}/link", { path: { id: image.id }, body: {} })));
+  const [isSharing, setSharing] = useState(false);
   const Star = image.starred ? IconStarFilled : IconStar;
   const canReuse = image.prompt !== null;
   return (
@@ -37,9 +33,9 @@ export function ImageActions({ image, onStar, onDelete }: ImageActionsProps) {
           <IconDownload aria-hidden="true" />
         </a>
         <Menu label={t.shell.more} face={<IconMore aria-hidden="true" />} class="icon">
-          <button type="button" onClick={() => void share.run()}>
+          <button type="button" onClick={() => setSharing(true)}>
             <IconShare aria-hidden="true" />
-            {t.gallery.share}
+            {t.chat.share}
           </button>
           <hr />
           <button type="button" class="danger" onClick={onDelete}>
@@ -53,8 +49,7 @@ export function ImageActions({ image, onStar, onDelete }: ImageActionsProps) {
           </CopyButton>
         )}
       </div>
-      <Trouble error={share.error} />
-      {link && <SharedLink url={link.url} expiresAt={link.expires_at} />}
+      {isSharing && <ShareDialog id={image.id} onClose={() => setSharing(false)} />}
     </div>
   );
 }
@@ -74,21 +69,5 @@ function ReuseMenu({ image }: { image: GalleryImage }) {
         </a>
       ))}
     </Menu>
-  );
-}
-
-function SharedLink({ url, expiresAt }: { url: string; expiresAt: number }) {
-  const absolute = new URL(url, location.origin).href;
-  return (
-    <div class="card stack tight" role="status">
-      <strong>{t.gallery.linkReady}</strong>
-      <small>{t.gallery.linkUntil(formatTime(expiresAt))}</small>
-      <div class="row">
-        <code class="truncate grow">{absolute}</code>
-        <CopyButton text={absolute} class="small">
-          {t.shell.copy}
-        </CopyButton>
-      </div>
-    </div>
   );
 }

@@ -24,7 +24,7 @@ export interface Grid {
   height: number;
 }
 
-export interface GridOptions {
+interface GridOptions {
   /** Of the whole grid, in pixels. */
   width: number;
   /** That rows should have, in pixels. */

@@ -8,6 +8,8 @@ import { Field } from "../../components/field.tsx";
 import { Form } from "../../components/form.tsx";
 import { Failure, Trouble } from "../../components/notice.tsx";
 import { useAction, useResource } from "../../components/resource.ts";
+import { Section } from "../../components/section.tsx";
+import { Skeleton } from "../../components/skeleton.tsx";
 import { formatAgo, formatDay } from "../../format.ts";
 import { IconPlus } from "../../icons.ts";
 import { t } from "../../text/index.ts";
@@ -32,20 +34,16 @@ export function KeyList({ userId }: KeyListProps) {
     else await remove("/api/v1/users/{id}/keys/{key_id}", { path: { id: userId, key_id: id } });
     keys.reload();
   };
+  const create = (
+    <button type="button" onClick={() => setCreating(true)}>
+      <IconPlus aria-hidden="true" />
+      {t.people.newKey}
+    </button>
+  );
   return (
-    <section class="section" aria-labelledby="keys">
-      <header>
-        <h2 id="keys">{t.people.keys}</h2>
-        {userId === undefined && (
-          <button type="button" onClick={() => setCreating(true)}>
-            <IconPlus aria-hidden="true" />
-            {t.people.newKey}
-          </button>
-        )}
-      </header>
-      <p class="muted">{t.people.keysHint}</p>
+    <Section title={t.people.keys} hint={t.people.keysHint} actions={userId === undefined && create}>
       {keys.error !== undefined && <Failure error={keys.error} onRetry={keys.reload} />}
-      {!keys.value && keys.isLoading && <div class="skeleton" />}
+      {!keys.value && keys.isLoading && <Skeleton />}
       {keys.value?.length === 0 && <p class="muted">{t.people.noKeys}</p>}
       {keys.value && keys.value.length > 0 && <KeyTable keys={keys.value} onRevoke={setRevoked} />}
       {isCreating && (
@@ -57,11 +55,11 @@ export function KeyList({ userId }: KeyListProps) {
         />
       )}
       {revoked && (
-        <Confirm title={t.people.revokeTitle(revoked.name)} label={t.people.revoke} isDanger onConfirm={() => revoke(revoked)} onClose={() => setRevoked(undefined)}>
+        <Confirm title={t.people.revokeTitle(nameOf(revoked))} label={t.people.revoke} isDanger onConfirm={() => revoke(revoked)} onClose={() => setRevoked(undefined)}>
           <p>{t.people.revokeHint}</p>
         </Confirm>
       )}
-    </section>
+    </Section>
   );
 }
 
@@ -84,7 +82,7 @@ function KeyTable({ keys, onRevoke }: { keys: readonly KeyEntry[]; onRevoke: (ke
         {keys.map((key) => (
           <tr key={key.id}>
             <td dir="auto" class="wrap">
-              {key.name}
+              {nameOf(key)}
             </td>
             <td class="wide-only">
               <code>{key.prefix}</code>
@@ -93,7 +91,7 @@ function KeyTable({ keys, onRevoke }: { keys: readonly KeyEntry[]; onRevoke: (ke
             <td>{key.last_used_at === null ? t.people.never : formatAgo(key.last_used_at)}</td>
             <td class="wide-only">{key.expires_at === null ? t.people.never : formatDay(key.expires_at)}</td>
             <td class="number">
-              <button type="button" class="quiet small" aria-label={t.people.revokeNamed(key.name)} onClick={() => onRevoke(key)}>
+              <button type="button" class="quiet small" aria-label={t.people.revokeNamed(nameOf(key))} onClick={() => onRevoke(key)}>
                 {t.people.revoke}
               </button>
             </td>
@@ -102,6 +100,11 @@ function KeyTable({ keys, onRevoke }: { keys: readonly KeyEntry[]; onRevoke: (ke
       </tbody>
     </table>
   );
+}
+
+/** Keys of Open WebUI's API and the first key of a server have no name. */
+function nameOf({ name }: KeyEntry): string {
+  return name || t.people.unnamedKey;
 }
 
 function NewKeyDialog({ onClose }: { onClose: () => void }) {

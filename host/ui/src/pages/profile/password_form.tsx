@@ -3,6 +3,7 @@ import { Field } from "../../components/field.tsx";
 import { Form } from "../../components/form.tsx";
 import { Trouble } from "../../components/notice.tsx";
 import { useAction } from "../../components/resource.ts";
+import { Section } from "../../components/section.tsx";
 import { signOut } from "../../session.ts";
 import { t } from "../../text/index.ts";
 
@@ -13,15 +14,13 @@ export function PasswordForm() {
     await signOut();
   });
   return (
-    <section class="section" aria-labelledby="password">
-      <h2 id="password">{t.people.changePassword}</h2>
-      <p class="muted">{t.people.changePasswordHint}</p>
+    <Section title={t.people.changePassword} hint={t.people.changePasswordHint}>
       <Form onSubmit={change.run}>
         <div class="columns">
           <Field label={t.people.currentPassword}>
             <input name="password" type="password" autocomplete="current-password" required />
           </Field>
-          <Field label={t.people.newPassword} hint={t.welcome.passwordHint}>
+          <Field label={t.people.newPassword} hint={t.shell.passwordHint}>
             <input name="new" type="password" autocomplete="new-password" required minLength={8} />
           </Field>
         </div>
@@ -32,6 +31,6 @@ export function PasswordForm() {
           </button>
         </div>
       </Form>
-    </section>
+    </Section>
   );
 }

@@ -1,6 +1,8 @@
 import { get, post, remove } from "../../api/client.ts";
 import { Failure, Trouble } from "../../components/notice.tsx";
 import { useAction, useResource } from "../../components/resource.ts";
+import { Section } from "../../components/section.tsx";
+import { Skeleton } from "../../components/skeleton.tsx";
 import { formatAgo, formatDay } from "../../format.ts";
 import { t } from "../../text/index.ts";
 import { describeBrowser } from "./browser_name.ts";
@@ -27,19 +29,16 @@ export function SessionList({ userId }: SessionListProps) {
   });
   const error = end.error ?? endOthers.error;
   const hasOthers = sessions.value?.some((it) => !it.is_current) ?? false;
+  const endAll = (
+    <button type="button" class="quiet" disabled={endOthers.isRunning} onClick={() => void endOthers.run()}>
+      {t.people.endOthers}
+    </button>
+  );
   return (
-    <section class="section" aria-labelledby="sessions">
-      <header>
-        <h2 id="sessions">{t.people.sessions}</h2>
-        {userId === undefined && hasOthers && (
-          <button type="button" class="quiet" disabled={endOthers.isRunning} onClick={() => void endOthers.run()}>
-            {t.people.endOthers}
-          </button>
-        )}
-      </header>
+    <Section title={t.people.sessions} actions={userId === undefined && hasOthers && endAll}>
       {sessions.error !== undefined && <Failure error={sessions.error} onRetry={sessions.reload} />}
       <Trouble error={error} />
-      {!sessions.value && sessions.isLoading && <div class="skeleton" />}
+      {!sessions.value && sessions.isLoading && <Skeleton />}
       {sessions.value?.length === 0 && <p class="muted">{t.people.noSessions}</p>}
       <ul class="lines">
         {sessions.value?.map((session) => (
@@ -62,6 +61,6 @@ export function SessionList({ userId }: SessionListProps) {
           </li>
         ))}
       </ul>
-    </section>
+    </Section>
   );
 }

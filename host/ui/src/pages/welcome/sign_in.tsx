@@ -55,7 +55,7 @@ export function AccountFields({ isNew }: { isNew: boolean }) {
       <Field label={t.welcome.email}>
         <input name="email" type="email" autocomplete="username" required autofocus={!isNew} />
       </Field>
-      <Field label={t.welcome.password} {...(isNew ? { hint: t.welcome.passwordHint } : {})}>
+      <Field label={t.welcome.password} {...(isNew ? { hint: t.shell.passwordHint } : {})}>
         <input name="password" type="password" autocomplete={isNew ? "new-password" : "current-password"} required minLength={isNew ? 8 : 1} />
       </Field>
     </>

@@ -3,7 +3,6 @@ import type { Text } from "../en/index.ts";
 const count = (n: number, one: string, many: string) => (n === 1 ? `1 ${one}` : `${n} ${many}`);
 
 export const admin: Text["admin"] = {
-  title: "Verwaltung",
   navigation: "Verwaltung",
   pages: {
     engines: "Bilddienste",
@@ -124,6 +123,7 @@ export const admin: Text["admin"] = {
     edit: "Bearbeitungen",
     disabled: "Ausgeschaltet",
     missing: "Diesen Bilddienst gibt es nicht",
+    cannotEdit: "Dieser Bilddienst kann keine Bilder bearbeiten, oder es gibt ihn nicht",
     engineChoice: "Der Bilddienst wählt",
     model: "Modell",
     size: "Größe",

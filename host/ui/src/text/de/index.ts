@@ -1,7 +1,6 @@
 import type { FirstText } from "../en/index.ts";
 import { chat } from "./chat.ts";
 import { shell } from "./shell.ts";
-import { welcome } from "./welcome.ts";
 
-export const de: FirstText = { chat, shell, welcome };
+export const de: FirstText = { chat, shell };
 

@@ -35,6 +35,7 @@ export const people: Text["people"] = {
   noKeys: "Noch keine Schlüssel.",
   newKey: "Neuer Schlüssel",
   keyName: "Name",
+  unnamedKey: "Ohne Namen",
   keyNameHint: "Wer den Schlüssel verwendet, etwa „Laptop“ oder „Sicherungsskript“.",
   keyPrefix: "Beginnt mit",
   createKey: "Schlüssel anlegen",

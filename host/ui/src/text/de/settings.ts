@@ -99,5 +99,5 @@ export const settings: Text["settings"] = {
   deleteTitle: (name) => `Konfiguration „${name}“ löschen?`,
   deleteHint: "Aufträge können sie dann nicht mehr verwenden. Das lässt sich nicht rückgängig machen.",
   resetTitle: (name) => `Werte von „${name}“ entfernen?`,
-  resetHint: "Was hier gesetzt wurde, wird entfernt. Der Bilddienst bleibt, mit seinen eigenen Einstellungen.",
+  resetHint: "Ihre gespeicherten Werte werden entfernt. Der Bilddienst bleibt, mit seinen eigenen Einstellungen.",
 };

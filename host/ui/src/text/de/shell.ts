@@ -34,4 +34,5 @@ export const shell: Text["shell"] = {
   sessionExpiredHint: "Melden Sie sich noch einmal an. Ihre Eingaben sind noch da.",
   reload: "Neu laden",
   brokenPage: "Diese Seite funktioniert nicht mehr",
+  passwordHint: "Mindestens 8 Zeichen.",
 };

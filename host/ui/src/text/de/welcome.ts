@@ -11,7 +11,6 @@ export const welcome: Text["welcome"] = {
   keyHint: "Ein Schlüssel, der mit „sk-“ beginnt.",
   useKey: "Mit einem API-Schlüssel anmelden",
   usePassword: "Mit E-Mail und Passwort anmelden",
-  passwordHint: "Mindestens 8 Zeichen.",
   noAccount: "Noch kein Konto?",
   haveAccount: "Sie haben schon ein Konto?",
   waitSeconds: (n) => `Zu viele Versuche. Noch einmal in ${n} Sekunden.`,

@@ -4,7 +4,6 @@ import type { JobState } from "../../api/types.ts";
 const count = (n: number, one: string, many: string) => (n === 1 ? `1 ${one}` : `${n} ${many}`);
 
 export const admin = {
-  title: "Admin",
   navigation: "Administration",
   pages: {
     engines: "Engines",
@@ -126,6 +125,7 @@ export const admin = {
     edit: "Edits",
     disabled: "Switched off",
     missing: "This engine does not exist",
+    cannotEdit: "This engine cannot edit images, or does not exist",
     engineChoice: "The engine chooses",
     model: "Model",
     size: "Size",

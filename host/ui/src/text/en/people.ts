@@ -33,6 +33,7 @@ export const people = {
   noKeys: "No keys yet.",
   newKey: "New key",
   keyName: "Name",
+  unnamedKey: "Without a name",
   keyNameHint: "What uses the key, such as “laptop” or “backup script”.",
   keyPrefix: "Begins with",
   createKey: "Create the key",

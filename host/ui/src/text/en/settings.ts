@@ -97,5 +97,5 @@ export const settings = {
   deleteTitle: (name: string) => `Delete the configuration “${name}”?`,
   deleteHint: "Jobs can no longer use it. This cannot be undone.",
   resetTitle: (name: string) => `Remove the values of “${name}”?`,
-  resetHint: "What was set here is removed. The engine stays, with its own settings.",
+  resetHint: "Its stored values are removed. The engine stays, with its own settings.",
 };

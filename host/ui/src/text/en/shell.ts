@@ -32,4 +32,5 @@ export const shell = {
   sessionExpiredHint: "Sign in again. What you typed is still here.",
   reload: "Load again",
   brokenPage: "This page stopped working",
+  passwordHint: "At least 8 characters.",
 };

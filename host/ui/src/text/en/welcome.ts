@@ -9,7 +9,6 @@ export const welcome = {
   keyHint: "A key that begins with “sk-”.",
   useKey: "Sign in with an API key",
   usePassword: "Sign in with email and password",
-  passwordHint: "At least 8 characters.",
   noAccount: "No account yet?",
   haveAccount: "You have an account already?",
   waitSeconds: (n: number) => `Too many attempts. Try again in ${n} seconds.`,

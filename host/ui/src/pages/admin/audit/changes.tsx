@@ -3,6 +3,7 @@ import { get } from "../../../api/client.ts";
 import type { SettingChange } from "../../../api/types.ts";
 import { Empty, Failure } from "../../../components/notice.tsx";
 import { useResource } from "../../../components/resource.ts";
+import { Skeleton } from "../../../components/skeleton.tsx";
 import { formatTime } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
 import { valueText } from "../configuration/values.ts";
@@ -15,7 +16,7 @@ export function Changes() {
   const [wanted, setWanted] = useState("");
   const text = t.admin.audit.changes;
   if (changes.error !== undefined) return <Failure error={changes.error} onRetry={changes.reload} />;
-  if (!changes.value) return <div class="skeleton row-skeleton" />;
+  if (!changes.value) return <Skeleton class="row-skeleton" />;
   if (changes.value.length === 0) return <Empty title={text.none}>{text.noneHint}</Empty>;
   const words = wanted.trim().toLowerCase();
   const shown = changes.value.filter((it) => `${it.name} ${it.path} ${it.user_name}`.toLowerCase().includes(words));

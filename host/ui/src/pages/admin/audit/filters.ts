@@ -9,7 +9,7 @@ export interface Filters {
   until: string;
 }
 
-export const FILTER_NAMES = ["kind", "engine", "user", "from", "until"] as const satisfies readonly (keyof Filters)[];
+const FILTER_NAMES = ["kind", "engine", "user", "from", "until"] as const satisfies readonly (keyof Filters)[];
 
 export function filtersOf(query: URLSearchParams): Filters {
   const text = (name: keyof Filters) => query.get(name) ?? "";

@@ -3,6 +3,7 @@ import { get } from "../../../api/client.ts";
 import type { Refusal } from "../../../api/types.ts";
 import { Empty, Failure } from "../../../components/notice.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
+import { Skeleton } from "../../../components/skeleton.tsx";
 import { IconReload } from "../../../icons.ts";
 import { location } from "../../../router.ts";
 import { t } from "../../../text/index.ts";
@@ -47,7 +48,7 @@ export function RefusalsTab() {
         </div>
       )}
       {first.error !== undefined && <Failure error={first.error} onRetry={first.reload} />}
-      {!first.value && first.error === undefined && <Skeleton />}
+      {!first.value && first.error === undefined && <Skeleton class="line-skeleton" count={SKELETON_ROWS} />}
       {first.value && lines.length === 0 && next === null && <Empty title={isFiltered ? audit.noneFiltered : audit.none}>{isFiltered ? undefined : audit.noneHint}</Empty>}
       {lines.length > 0 && <RefusalList refusals={lines} />}
       {loadMore.error !== undefined && <Failure error={loadMore.error} onRetry={() => void loadMore.run()} />}
@@ -57,15 +58,5 @@ export function RefusalsTab() {
         </button>
       )}
     </>
-  );
-}
-
-function Skeleton() {
-  return (
-    <div class="stack" aria-busy="true" aria-label={t.shell.loading}>
-      {Array.from({ length: SKELETON_ROWS }, (_, index) => (
-        <div key={index} class="skeleton line-skeleton" />
-      ))}
-    </div>
   );
 }

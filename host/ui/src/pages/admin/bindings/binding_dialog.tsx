@@ -7,6 +7,7 @@ import { Field } from "../../../components/field.tsx";
 import { Form } from "../../../components/form.tsx";
 import { Trouble } from "../../../components/notice.tsx";
 import { useAction } from "../../../components/resource.ts";
+import { parseObject, type JsonObject } from "../../../json.ts";
 import { t } from "../../../text/index.ts";
 import { definitionOf, parseNames } from "./binding.ts";
 
@@ -135,7 +136,7 @@ interface JsonFieldProps {
   name: string;
   label: string;
   hint?: string;
-  value: Record<string, unknown> | undefined;
+  value: JsonObject | undefined;
 }
 
 function JsonField({ name, label, hint, value }: JsonFieldProps) {
@@ -146,17 +147,6 @@ function JsonField({ name, label, hint, value }: JsonFieldProps) {
       <textarea name={name} class="mono" rows={3} spellcheck={false} value={text} onInput={(event) => setText(event.currentTarget.value)} />
     </Field>
   );
-}
-
-/** `undefined` if it is no JSON object. An empty text is an empty object. */
-function parseObject(text: string): Record<string, unknown> | undefined {
-  if (text.trim() === "") return {};
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** The definition with the values of the form. Empty fields are left out of the request. */

@@ -3,6 +3,7 @@ import { put } from "../../../api/client.ts";
 import type { BindingList } from "../../../api/types.ts";
 import { Trouble } from "../../../components/notice.tsx";
 import { useAction } from "../../../components/resource.ts";
+import { Section } from "../../../components/section.tsx";
 import { IconArrowDown, IconArrowUp, IconClose, IconGrip } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
 import { moved } from "./binding.ts";
@@ -31,9 +32,7 @@ export function FallbackList({ list, onChange }: { list: BindingList; onChange: 
   };
   const others = list.bindings.map((it) => it.name).filter((it) => !names.includes(it));
   return (
-    <section class="section" aria-labelledby="fallbacks">
-      <h2 id="fallbacks">{t.settings.fallbacks}</h2>
-      <p class="muted">{t.settings.fallbacksLead}</p>
+    <Section title={t.settings.fallbacks} hint={t.settings.fallbacksLead}>
       {names.length === 0 && <p>{t.settings.noFallbacks}</p>}
       <ol class="lines drag-list">
         {names.map((name, index) => (
@@ -83,6 +82,6 @@ export function FallbackList({ list, onChange }: { list: BindingList; onChange: 
         </label>
       )}
       <Trouble error={save.error} />
-    </section>
+    </Section>
   );
 }

@@ -5,6 +5,8 @@ import type { BindingEntry } from "../../../api/types.ts";
 import { Failure } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
 import { useResource } from "../../../components/resource.ts";
+import { Skeleton } from "../../../components/skeleton.tsx";
+import { Status } from "../../../components/status.tsx";
 import { IconPlus } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
 import { BindingDialog } from "./binding_dialog.tsx";
@@ -27,7 +29,7 @@ export default function BindingsPage() {
     <Page title={t.settings.bindings} actions={create}>
       <div class="sheet">
         {list.error !== undefined && <Failure error={list.error} onRetry={list.reload} />}
-        {!value && list.isLoading && <div class="skeleton tall" />}
+        {!value && list.isLoading && <Skeleton class="tall" />}
         {value && (
           <>
             <section class="section">
@@ -80,10 +82,9 @@ function BindingTable({ bindings, onEdit }: { bindings: readonly BindingEntry[];
             </td>
             <td class="wide-only wrap">{it.model ?? "–"}</td>
             <td>
-              <span class="status" title={it.problems.join("\n")}>
-                <span class={it.problems.length > 0 ? "dot bad" : "dot"} />
+              <Status tone={it.problems.length > 0 ? "bad" : ""} title={it.problems.join("\n")}>
                 {it.problems.length > 0 ? t.settings.problems(it.problems.length) : t.settings.ready}
-              </span>
+              </Status>
             </td>
             <td class="number">
               <button type="button" class="small" aria-label={t.settings.editNamed(it.name)} onClick={() => onEdit(it)}>

@@ -6,6 +6,8 @@ import { Field } from "../../../components/field.tsx";
 import { Form } from "../../../components/form.tsx";
 import { Trouble } from "../../../components/notice.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
+import { Section } from "../../../components/section.tsx";
+import { Status } from "../../../components/status.tsx";
 import { t } from "../../../text/index.ts";
 import { listUsers, SEARCH_DELAY_MS } from "../users.ts";
 
@@ -17,9 +19,7 @@ export function WhoGetsWhat() {
     setResult(await post("/api/v1/bindings/resolve", { body: { user_id: text("user"), chat_model: text("model"), operation: text("operation") as Operation } }));
   });
   return (
-    <section class="section" aria-labelledby="who">
-      <h2 id="who">{t.settings.whoGetsWhat}</h2>
-      <p class="muted">{t.settings.whoLead}</p>
+    <Section title={t.settings.whoGetsWhat} hint={t.settings.whoLead}>
       <Form onSubmit={find.run}>
         <div class="columns">
           <PersonField />
@@ -41,7 +41,7 @@ export function WhoGetsWhat() {
       </Form>
       <Trouble error={find.error} />
       {result && <ResolutionCard result={result} />}
-    </section>
+    </Section>
   );
 }
 
@@ -73,9 +73,8 @@ function ResolutionCard({ result }: { result: Resolution }) {
   return (
     <div class="card stack" role="status">
       <div class="stack tight">
-        <strong class="status">
-          <span class={result.binding ? "dot" : "dot bad"} />
-          {result.binding ?? t.settings.noBinding}
+        <strong>
+          <Status tone={result.binding ? "" : "bad"}>{result.binding ?? t.settings.noBinding}</Status>
         </strong>
         <span>{result.reason}</span>
         {result.fallbacks.length > 0 && <small>{t.settings.then(result.fallbacks.join(", "))}</small>}
@@ -91,10 +90,7 @@ function ResolutionCard({ result }: { result: Resolution }) {
           {result.candidates.map((it) => (
             <tr key={it.binding}>
               <td>
-                <span class="status">
-                  <span class={it.usable ? "dot" : "dot off"} />
-                  {it.binding}
-                </span>
+                <Status tone={it.usable ? "" : "off"}>{it.binding}</Status>
               </td>
               <td class="wrap">{it.why}</td>
             </tr>

@@ -2,8 +2,8 @@ import type { EffectiveEngine, EffectiveSettings } from "../../../api/types.ts";
 import { Notice } from "../../../components/notice.tsx";
 import { formatNumber } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
-import { Section } from "../engines/overview.tsx";
-import { Status } from "../status.tsx";
+import { Section } from "../../../components/section.tsx";
+import { Status } from "../../../components/status.tsx";
 
 /** The engines that generate and edit, and why these. */
 export function Effective({ settings }: { settings: EffectiveSettings }) {
@@ -16,14 +16,21 @@ export function Effective({ settings }: { settings: EffectiveSettings }) {
         </Notice>
       ))}
       <div class="columns effective">
-        <Choice title={configuration.generation} choice={settings.generation} />
-        <Choice title={configuration.edit} choice={settings.edit} />
+        <Choice title={configuration.generation} choice={settings.generation} missing={configuration.missing} />
+        <Choice title={configuration.edit} choice={settings.edit} missing={configuration.cannotEdit} />
       </div>
     </Section>
   );
 }
 
-function Choice({ title, choice }: { title: string; choice: EffectiveEngine }) {
+interface ChoiceProps {
+  title: string;
+  choice: EffectiveEngine;
+  /** Said if the engine is not available. */
+  missing: string;
+}
+
+function Choice({ title, choice, missing }: ChoiceProps) {
   const { configuration } = t.admin;
   const reason = configuration.reasons[choice.source];
   return (
@@ -40,7 +47,7 @@ function Choice({ title, choice }: { title: string; choice: EffectiveEngine }) {
           <Status tone="off">{configuration.disabled}</Status>
         )}
       </p>
-      {choice.enabled && !choice.available && <p class="trouble">{configuration.missing}</p>}
+      {choice.enabled && !choice.available && <p class="trouble">{missing}</p>}
       <dl class="facts">
         <dt>{configuration.why}</dt>
         <dd title={choice.reason}>{reason}</dd>

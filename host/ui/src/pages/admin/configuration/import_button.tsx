@@ -4,15 +4,14 @@ import { Confirm } from "../../../components/confirm.tsx";
 import { IconUpload } from "../../../icons.ts";
 import { Notice } from "../../../components/notice.tsx";
 import { Dialog } from "../../../components/dialog.tsx";
+import type { JsonObject } from "../../../json.ts";
 import { t } from "../../../text/index.ts";
 import { countValues, treeOf } from "./values.ts";
-
-type Tree = Record<string, unknown>;
 
 /** Replaces the stored settings with those of an exported file, after a question. */
 export function ImportButton({ onDone }: { onDone: () => void }) {
   const input = useRef<HTMLInputElement>(null);
-  const [tree, setTree] = useState<Tree | "invalid" | undefined>();
+  const [tree, setTree] = useState<JsonObject | "invalid" | undefined>();
   const { configuration } = t.admin;
   const read = async (file: File | undefined) => {
     if (file) setTree(treeOf(await file.text()) ?? "invalid");
@@ -20,7 +19,7 @@ export function ImportButton({ onDone }: { onDone: () => void }) {
     if (input.current) input.current.value = "";
   };
   const close = () => setTree(undefined);
-  const replace = async (config: Tree) => {
+  const replace = async (config: JsonObject) => {
     await post("/api/v1/configs/import", { body: { config } });
     onDone();
   };

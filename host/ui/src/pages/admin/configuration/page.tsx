@@ -4,6 +4,7 @@ import { get } from "../../../api/client.ts";
 import { Failure, Notice } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
 import { useResource } from "../../../components/resource.ts";
+import { Skeleton } from "../../../components/skeleton.tsx";
 import { IconDownload } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
 import { Effective } from "./effective.tsx";
@@ -35,9 +36,9 @@ export default function ConfigurationPage() {
       <div class="sheet">
         {isImported && <Notice>{t.admin.configuration.imported}</Notice>}
         {effective.error !== undefined && <Failure error={effective.error} onRetry={effective.reload} />}
-        {effective.value ? <Effective settings={effective.value} /> : effective.error === undefined && <div class="skeleton tiles-skeleton" />}
+        {effective.value ? <Effective settings={effective.value} /> : effective.error === undefined && <Skeleton class="tiles-skeleton" />}
         {settings.error !== undefined && <Failure error={settings.error} onRetry={settings.reload} />}
-        {settings.value ? <SettingList settings={settings.value} /> : settings.error === undefined && <div class="skeleton chart-skeleton" />}
+        {settings.value ? <SettingList settings={settings.value} /> : settings.error === undefined && <Skeleton class="chart-skeleton" />}
       </div>
     </Page>
   );

@@ -3,8 +3,9 @@ import type { Setting } from "../../../api/types.ts";
 import { formatAgo } from "../../../format.ts";
 import { location, setQuery } from "../../../router.ts";
 import { t } from "../../../text/index.ts";
-import { Section } from "../engines/overview.tsx";
-import { isMatch, isSecret, valueText } from "./values.ts";
+import { Section } from "../../../components/section.tsx";
+import { isSecret } from "../settings/setting.ts";
+import { isMatch, valueText } from "./values.ts";
 
 /** All settings with value and origin. The search is in the query, so that a setting has a link. */
 export function SettingList({ settings }: { settings: readonly Setting[] }) {
@@ -73,7 +74,7 @@ function Value({ setting }: { setting: Setting }) {
   const text = valueText(setting.value);
   if (text === "") return <span class="muted">{configuration.noValue}</span>;
   if (setting.kind === "secret") return <span>{configuration.secretSet}</span>;
-  const isLong = text.includes("\n") || isSecret(setting.kind);
+  const isLong = text.includes("\n") || isSecret(setting);
   return isLong ? (
     <pre class="setting-value long" tabIndex={0} dir="auto">
       {text}

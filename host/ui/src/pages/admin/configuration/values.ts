@@ -1,12 +1,6 @@
 // Settings and their values as a person reads them.
 import type { Setting } from "../../../api/types.ts";
-
-/** What the server shows instead of a secret. */
-export const MASK = "********";
-
-export function isSecret(kind: string): boolean {
-  return kind.includes("secret");
-}
+import { isObject, parseObject, type JsonObject } from "../../../json.ts";
 
 /** A value on one line, or JSON for lists and objects. */
 export function valueText(value: unknown): string {
@@ -29,15 +23,8 @@ export function countValues(tree: unknown): number {
 }
 
 /** The tree of settings in an exported file, which may be wrapped as a request is. */
-export function treeOf(text: string): Record<string, unknown> | undefined {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  if (parsed === null || typeof parsed !== "object" || Array.isArray(parsed)) return undefined;
-  const { config } = parsed as { config?: unknown };
-  const tree = config !== null && typeof config === "object" && !Array.isArray(config) ? config : parsed;
-  return tree as Record<string, unknown>;
+export function treeOf(text: string): JsonObject | undefined {
+  const parsed = text.trim() === "" ? undefined : parseObject(text);
+  const config = parsed?.config;
+  return isObject(config) ? config : parsed;
 }

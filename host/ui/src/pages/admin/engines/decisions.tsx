@@ -70,12 +70,12 @@ function Summary({ rights, bindings }: { rights: readonly string[]; bindings: re
   return (
     <>
       {shown.map((right) => (
-        <span key={right.right} class="asked">
+        <span key={right.right}>
           {wordsOf(right)}: <code class="wrap">{codeOf(right, urlOf(right, urls)) || right.right}</code>
           {". "}
         </span>
       ))}
-      {more > 0 && shown.length > 0 && <span class="asked">{t.engines.andMore(more)}</span>}
+      {more > 0 && shown.length > 0 && <span>{t.engines.andMore(more)}</span>}
     </>
   );
 }

@@ -5,12 +5,13 @@ import { Menu } from "../../../components/menu.tsx";
 import { Empty, Failure } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
 import { useAction, useResource, type Resource } from "../../../components/resource.ts";
+import { Skeleton } from "../../../components/skeleton.tsx";
 import { IconMore, IconPin, IconSettings, IconTrash } from "../../../icons.ts";
 import { location, setQuery } from "../../../router.ts";
 import { t } from "../../../text/index.ts";
 import { engineList, onEngineChange } from "../engine_list.ts";
 import { useLive } from "../live.ts";
-import { Status } from "../status.tsx";
+import { Status } from "../../../components/status.tsx";
 import { Tabs } from "../tabs.tsx";
 import { Decision } from "./decisions.tsx";
 import { EngineJobs } from "./engine_jobs.tsx";
@@ -148,10 +149,10 @@ function UnknownEngine() {
 
 function EngineSkeleton() {
   return (
-    <div class="stack" aria-busy="true" aria-label={t.shell.loading}>
-      <div class="skeleton row-skeleton" />
-      <div class="skeleton tiles-skeleton" />
-      <div class="skeleton chart-skeleton" />
-    </div>
+    <>
+      <Skeleton class="row-skeleton" />
+      <Skeleton class="tiles-skeleton" />
+      <Skeleton class="chart-skeleton" />
+    </>
   );
 }

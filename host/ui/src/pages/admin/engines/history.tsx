@@ -1,8 +1,9 @@
 import { Failure } from "../../../components/notice.tsx";
 import { useResource } from "../../../components/resource.ts";
+import { Skeleton } from "../../../components/skeleton.tsx";
 import { formatTime } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
-import { Section } from "./overview.tsx";
+import { Section } from "../../../components/section.tsx";
 import { engineHistory } from "./requests.ts";
 import { shortDigest } from "./states.ts";
 import type { EngineStatus, HistoryEntry } from "./types.ts";
@@ -15,7 +16,7 @@ export function History({ engine }: { engine: EngineStatus }) {
   return (
     <Section title={t.engines.versions.history}>
       {history.error !== undefined && <Failure error={history.error} onRetry={history.reload} />}
-      {!history.value && history.error === undefined && <div class="skeleton row-skeleton" />}
+      {!history.value && history.error === undefined && <Skeleton class="row-skeleton" />}
       {history.value?.length === 0 && <p class="muted">{t.engines.versions.noHistory}</p>}
       <ol class="engine-history">
         {history.value?.map((entry, index) => (

@@ -3,7 +3,7 @@ import { Empty } from "../../../components/notice.tsx";
 import { language } from "../../../preferences.ts";
 import { IconArrowDown, IconDownload, IconPause, IconPlay } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
-import { Status } from "../status.tsx";
+import { Status } from "../../../components/status.tsx";
 import { isAtLeast, LOG_LEVELS, logText, type LogLevel, type ShownLine } from "./log_lines.ts";
 import { useLogStream } from "./log_stream.ts";
 

@@ -8,7 +8,7 @@ const COLLECT_MS = 100;
 /** Time until a closed stream is opened again. */
 const REOPEN_MS = 3_000;
 
-export interface LogStream {
+interface LogStream {
   lines: readonly ShownLine[];
   isConnected: boolean;
   /** True if at least one connection was open. */

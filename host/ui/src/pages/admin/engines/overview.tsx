@@ -1,9 +1,9 @@
-import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { get } from "../../../api/client.ts";
 import { CopyButton } from "../../../components/copy.tsx";
 import { Empty } from "../../../components/notice.tsx";
 import { useResource } from "../../../components/resource.ts";
+import { Section } from "../../../components/section.tsx";
 import { formatBytes, formatDuration, formatNumber, formatPercent, formatTime } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
 import { formatJobTime } from "./job_time.ts";
@@ -87,18 +87,6 @@ function Failures({ failures }: { failures: Totals["failures"] }) {
   );
 }
 
-export function Section({ title, hint, children }: { title: string; hint?: string; children: ComponentChildren }) {
-  return (
-    <section class="section">
-      <header>
-        <h2>{title}</h2>
-      </header>
-      {hint && <p class="muted">{hint}</p>}
-      {children}
-    </section>
-  );
-}
-
 function Serving({ serving, engine }: { serving: ServingComponent; engine: EngineDescription }) {
   const { overview } = t.engines;
   const groups = useResource((signal) => get("/api/v1/bindings", { signal }), []);
@@ -149,7 +137,7 @@ function Serving({ serving, engine }: { serving: ServingComponent; engine: Engin
 }
 
 /** An ability in the language of the page. */
-export function abilityText(ability: string): string {
+function abilityText(ability: string): string {
   const known = t.engines.abilities[ability];
   if (known !== undefined) return known;
   const count = /^up to (\d+) images per job$/.exec(ability)?.[1];

@@ -3,7 +3,7 @@ import { CopyButton } from "../../../components/copy.tsx";
 import { Empty, Failure } from "../../../components/notice.tsx";
 import { useAction } from "../../../components/resource.ts";
 import { t } from "../../../text/index.ts";
-import { Section } from "./overview.tsx";
+import { Section } from "../../../components/section.tsx";
 import { setRequest } from "./requests.ts";
 import { RightList } from "./right_list.tsx";
 import type { ParsedRight } from "./rights.ts";

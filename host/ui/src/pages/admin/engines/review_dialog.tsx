@@ -1,6 +1,7 @@
 import { Dialog } from "../../../components/dialog.tsx";
 import { Failure, Notice } from "../../../components/notice.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
+import { Skeleton } from "../../../components/skeleton.tsx";
 import { t } from "../../../text/index.ts";
 import { reloadEngines } from "../engine_list.ts";
 import { abort, describeEngine, grant } from "./requests.ts";
@@ -36,7 +37,7 @@ export function ReviewDialog({ name, onClose }: ReviewDialogProps) {
   return (
     <Dialog title={t.engines.reviewTitle(name, pending?.version ?? "")} onClose={onClose} foot={foot} class="review">
       {engine.error !== undefined && <Failure error={engine.error} onRetry={engine.reload} />}
-      {!engine.value && engine.error === undefined && <div class="skeleton review-skeleton" aria-label={t.shell.loading} />}
+      {!engine.value && engine.error === undefined && <Skeleton class="review-skeleton" />}
       {engine.value && pending && <Review engine={engine.value} pending={pending} />}
       {engine.value && !pending && <p>{t.engines.reviewNothing}</p>}
       {decide.error !== undefined && <Failure error={decide.error} />}

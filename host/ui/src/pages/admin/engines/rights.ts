@@ -18,7 +18,7 @@ export type Purpose =
   | "change"
   | "delete";
 
-export type Right =
+type Right =
   | { kind: "request"; upstream: string; method: string; path: string; purpose: Purpose }
   | { kind: "url"; upstream: string; setting: string }
   | { kind: "default-url"; upstream: string; url: string }
@@ -88,7 +88,7 @@ export interface ParsedRight extends DeclaredRight {
   parsed: Right;
 }
 
-export interface UpstreamRights {
+interface UpstreamRights {
   upstream: string;
   rights: ParsedRight[];
 }

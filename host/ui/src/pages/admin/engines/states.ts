@@ -1,9 +1,9 @@
 // The states of engines and of their versions.
-import type { BindingSummary, EngineStatus, RightState, VersionStatus } from "./types.ts";
+import type { Tone } from "../../../components/status.tsx";
+import type { BindingSummary, EngineStatus, VersionStatus } from "./types.ts";
 
 export type EngineState = "waiting" | "update" | "canary" | "watched" | "serving" | "unready" | "stopped";
 export type VersionState = "parked" | "canary" | "watched" | "fallback" | "current" | "removed" | "retired" | "rolled-back";
-export type Tone = "" | "warn" | "bad" | "off" | "live";
 
 /** All users get the candidate. */
 const ALL_PERCENT = 100;
@@ -64,6 +64,3 @@ export function versionTone(state: VersionState): Tone {
 export function shortDigest(digest: string): string {
   return digest.slice(0, 12);
 }
-
-/** The order of permissions: what is to be decided comes first. */
-export const RIGHT_ORDER: readonly RightState[] = ["new", "denied", "granted", "unused"];

@@ -2,7 +2,8 @@ import type { ComponentChildren } from "preact";
 import { formatDuration, formatNumber, formatPercent } from "../../../format.ts";
 import { IconChevronRight } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
-import { Status } from "../status.tsx";
+import { Skeleton } from "../../../components/skeleton.tsx";
+import { Status } from "../../../components/status.tsx";
 import { jobsOverTime, type Totals } from "./series.ts";
 import { Sparkline } from "./sparkline.tsx";
 import { engineState, engineTone, servingVersion } from "./states.ts";
@@ -193,11 +194,5 @@ function FileRow({ file, tone, state, reason }: FileRowProps) {
 
 /** Holds the table's place while it is loaded. */
 export function TableSkeleton() {
-  return (
-    <div class="stack" aria-busy="true" aria-label={t.shell.loading}>
-      {Array.from({ length: SKELETON_ROWS }, (_, index) => (
-        <div key={index} class="skeleton row-skeleton" />
-      ))}
-    </div>
-  );
+  return <Skeleton class="row-skeleton" count={SKELETON_ROWS} />;
 }

@@ -4,7 +4,7 @@ import { useResource } from "../../../components/resource.ts";
 import { formatBytes, formatNumber } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
 import { RefusalList } from "../audit/refusal_list.tsx";
-import { Section } from "./overview.tsx";
+import { Section } from "../../../components/section.tsx";
 import { trafficOf } from "./series.ts";
 import type { EngineDescription, UpstreamFigures } from "./types.ts";
 

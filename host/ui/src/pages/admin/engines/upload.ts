@@ -3,7 +3,7 @@ import { ApiError, sessionExpired } from "../../../api/client.ts";
 import { t } from "../../../text/index.ts";
 import type { InstallReport } from "./types.ts";
 
-export interface UploadOptions {
+interface UploadOptions {
   onProgress: (fraction: number) => void;
   signal: AbortSignal;
 }

@@ -2,7 +2,7 @@ import type { ComponentChildren } from "preact";
 import { CopyButton } from "../../../components/copy.tsx";
 import { formatAgo, formatBytes, formatNumber, formatTime } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
-import { Status } from "../status.tsx";
+import { Status } from "../../../components/status.tsx";
 import { shortDigest, versionState, versionTone } from "./states.ts";
 import type { EngineStatus, VersionStatus } from "./types.ts";
 

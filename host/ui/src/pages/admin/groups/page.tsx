@@ -9,6 +9,7 @@ import { Form } from "../../../components/form.tsx";
 import { Empty, Failure, Trouble } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
+import { Skeleton } from "../../../components/skeleton.tsx";
 import { formatNumber } from "../../../format.ts";
 import { IconPlus } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
@@ -30,7 +31,7 @@ export default function GroupsPage() {
       <div class="sheet">
         <EveryonePermission />
         {groups.error !== undefined && <Failure error={groups.error} onRetry={groups.reload} />}
-        {!groups.value && groups.isLoading && <div class="skeleton tall" />}
+        {!groups.value && groups.isLoading && <Skeleton class="tall" />}
         {groups.value?.length === 0 && <Empty title={t.people.noGroups}>{t.people.noGroupsHint}</Empty>}
         {groups.value && groups.value.length > 0 && <GroupTable groups={groups.value} onEdit={setEdited} />}
       </div>

@@ -5,8 +5,8 @@ import { useAction } from "../../../components/resource.ts";
 import { formatAgo, formatCost, formatDuration, formatTime } from "../../../format.ts";
 import { isActive } from "../../../jobs.ts";
 import { t } from "../../../text/index.ts";
-import { Status } from "../status.tsx";
-import type { Tone } from "../engines/states.ts";
+import { Skeleton } from "../../../components/skeleton.tsx";
+import { Status, type Tone } from "../../../components/status.tsx";
 
 interface JobListProps {
   jobs: readonly Job[];
@@ -61,7 +61,7 @@ function JobRow({ job, onChange }: { job: Job; onChange: (job: Job) => void }) {
           {job.files.length > 0 && <span>{jobs.images(job.files.length)}</span>}
           {job.cost && <span>{formatCost(job.cost)}</span>}
         </span>
-        {job.error && (
+        {job.error && job.state !== "cancelled" && (
           <span class="job-error" dir="auto">
             {job.error.message}
           </span>
@@ -97,11 +97,5 @@ function Progress({ job }: { job: Job }) {
 const SKELETON_ROWS = 4;
 
 export function JobSkeleton() {
-  return (
-    <div class="stack" aria-busy="true" aria-label={t.shell.loading}>
-      {Array.from({ length: SKELETON_ROWS }, (_, index) => (
-        <div key={index} class="skeleton row-skeleton" />
-      ))}
-    </div>
-  );
+  return <Skeleton class="row-skeleton" count={SKELETON_ROWS} />;
 }

@@ -7,7 +7,7 @@ import { Empty, Failure, Notice } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
 import { IconReload, IconStop } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
-import { Section } from "../engines/overview.tsx";
+import { Section } from "../../../components/section.tsx";
 import { activeByUser, type UserJobs } from "./by_user.ts";
 import { JobList, JobSkeleton } from "./job_list.tsx";
 import { useJobLists, type Jobs } from "./use_jobs.ts";

@@ -45,7 +45,7 @@ function useJobs({ state, engine }: JobsQuery): Jobs {
       setIsLoading(true);
       try {
         const { jobs: its, next: after } = await readPages({ state, engine }, cursor, controller.signal);
-        setJobs((before) => (cursor === undefined ? joined(its, before, state) : [...(before ?? []), ...its]));
+        setJobs((before) => (cursor === undefined ? joined(its, state === "active" ? [] : before) : joined(before ?? [], its)));
         // A reload of the first page does not forget the pages after it.
         if (cursor !== undefined || !hasMorePages.current) setNext(after);
         if (cursor !== undefined) hasMorePages.current = true;
@@ -105,9 +105,8 @@ async function readPages({ state, engine }: JobsQuery, cursor: string | undefine
   return { jobs, next };
 }
 
-/** The newest page in front of older jobs that are shown already. Active jobs are always one page. */
-function joined(page: readonly Job[], before: readonly Job[] | undefined, state: JobsQuery["state"]): Job[] {
-  if (state === "active" || !before) return [...page];
-  const ids = new Set(page.map((it) => it.id));
-  return [...page, ...before.filter((it) => !ids.has(it.id))];
+/** Newer jobs, then older ones. A job that is in both is shown as the first has it. */
+function joined(newer: readonly Job[], older: readonly Job[] = []): Job[] {
+  const ids = new Set(newer.map((it) => it.id));
+  return [...newer, ...older.filter((it) => !ids.has(it.id))];
 }

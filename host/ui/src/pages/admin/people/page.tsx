@@ -9,6 +9,8 @@ import { Empty, Failure, Notice, Trouble } from "../../../components/notice.tsx"
 import { Page } from "../../../components/page.tsx";
 import { Pager } from "../../../components/pager.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
+import { Skeleton } from "../../../components/skeleton.tsx";
+import { Status } from "../../../components/status.tsx";
 import { formatAgo, formatDay, formatNumber } from "../../../format.ts";
 import { IconPlus, IconSearch } from "../../../icons.ts";
 import { location, setQuery } from "../../../router.ts";
@@ -60,7 +62,7 @@ export default function PeoplePage() {
         {approve.error !== undefined && <Failure error={approve.error} />}
         <PeopleFilter />
         {people.error !== undefined && <Failure error={people.error} onRetry={people.reload} />}
-        {!people.value && people.isLoading && <div class="skeleton tall" />}
+        {!people.value && people.isLoading && <Skeleton class="tall" />}
         {people.value?.users.length === 0 && <Empty title={t.people.noMatch} />}
         {people.value && people.value.users.length > 0 && <PeopleTable people={people.value.users} />}
         {people.value && <Pager page={page} pages={pageCount(people.value)} onShow={(to) => setQuery({ page: to === 1 ? undefined : String(to) })} />}
@@ -124,10 +126,7 @@ function PeopleTable({ people }: { people: readonly User[] }) {
               <small>{person.email || t.people.noEmail}</small>
             </td>
             <td>
-              <span class="status">
-                <span class={`dot ${{ admin: "", user: "", pending: "warn" }[person.role]}`} />
-                {t.people.roles[person.role]}
-              </span>
+              <Status tone={person.role === "pending" ? "warn" : ""}>{t.people.roles[person.role]}</Status>
             </td>
             <td class="number wide-only">{formatNumber(person.image_count)}</td>
             <td class="wide-only">{person.last_active_at ? formatAgo(person.last_active_at) : "–"}</td>
@@ -167,7 +166,7 @@ function NewPersonDialog({ onClose }: { onClose: () => void }) {
         <Field label={t.people.email}>
           <input name="email" type="email" required autocomplete="off" />
         </Field>
-        <Field label={t.people.firstPassword} hint={t.welcome.passwordHint}>
+        <Field label={t.people.firstPassword} hint={t.shell.passwordHint}>
           <input name="password" type="password" required minLength={8} autocomplete="new-password" />
         </Field>
         <Field label={t.people.role}>

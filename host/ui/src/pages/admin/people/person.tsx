@@ -8,6 +8,7 @@ import { Form } from "../../../components/form.tsx";
 import { Failure, Trouble } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
+import { Skeleton } from "../../../components/skeleton.tsx";
 import { formatAgo, formatDay, formatNumber } from "../../../format.ts";
 import { navigate } from "../../../router.ts";
 import { user } from "../../../session.ts";
@@ -25,7 +26,7 @@ export default function PersonPage({ parameters }: { parameters: Record<string, 
     <Page title={value?.name ?? t.people.person}>
       <div class="sheet narrow">
         {person.error !== undefined && <Failure error={person.error} onRetry={person.reload} />}
-        {!value && person.isLoading && <div class="skeleton tall" />}
+        {!value && person.isLoading && <Skeleton class="tall" />}
         {value && (
           <>
             <PersonFacts person={value} />

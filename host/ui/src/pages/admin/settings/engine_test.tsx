@@ -1,8 +1,9 @@
+import { useState } from "preact/hooks";
 import { post } from "../../../api/client.ts";
 import type { BindingVerification, Operation } from "../../../api/types.ts";
 import { Trouble } from "../../../components/notice.tsx";
 import { useAction } from "../../../components/resource.ts";
-import { useState } from "preact/hooks";
+import { Status } from "../../../components/status.tsx";
 import { formatDuration } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
 import type { Draft } from "./setting.ts";
@@ -38,10 +39,7 @@ export function EngineTest({ binding, settings, operation }: EngineTestProps) {
 function Result({ result }: { result: BindingVerification }) {
   return (
     <div class={result.ok ? "card stack tight" : "trouble"} role="status">
-      <strong class="status">
-        {result.ok && <span class="dot" />}
-        {result.ok ? t.settings.works : t.settings.fails}
-      </strong>
+      <strong>{result.ok ? <Status tone="">{t.settings.works}</Status> : t.settings.fails}</strong>
       {result.message && <span class="wrap">{result.message}</span>}
       {result.problems.map((it) => (
         <span key={it} class="wrap">

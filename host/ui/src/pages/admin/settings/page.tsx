@@ -1,11 +1,13 @@
 // The settings: a form that is made from what the server and its engines declare.
 import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
-import { get, messageOf, post } from "../../../api/client.ts";
+import { get, post } from "../../../api/client.ts";
 import type { Operation, Setting, SettingProblem } from "../../../api/types.ts";
-import { Failure } from "../../../components/notice.tsx";
+import { useDelayed } from "../../../components/delayed.ts";
+import { Failure, Trouble } from "../../../components/notice.tsx";
 import { Page } from "../../../components/page.tsx";
 import { useAction, useResource } from "../../../components/resource.ts";
+import { Skeleton } from "../../../components/skeleton.tsx";
 import { t } from "../../../text/index.ts";
 import { EngineTest } from "./engine_test.tsx";
 import { SettingField } from "./setting_field.tsx";
@@ -49,11 +51,7 @@ export default function SettingsPage({ parameters }: { parameters: Record<string
         count > 0 && (
           <div class="save-bar">
             <strong>{t.settings.changes(count)}</strong>
-            {save.error !== undefined && (
-              <span class="error" role="alert">
-                {messageOf(save.error)}
-              </span>
-            )}
+            <Trouble error={save.error} class="error" />
             <button type="button" class="quiet" onClick={() => (draft.value = {})}>
               {t.settings.discard}
             </button>
@@ -66,7 +64,7 @@ export default function SettingsPage({ parameters }: { parameters: Record<string
     >
       <div class="sheet settings">
         {settings.error !== undefined && <Failure error={settings.error} onRetry={settings.reload} />}
-        {!settings.value && settings.isLoading && <div class="skeleton tall" />}
+        {!settings.value && settings.isLoading && <Skeleton class="tall" />}
         {settings.value && (
           <>
             <Sections sections={sectionsOf(all)} current={section} changed={changed} settings={all} />
@@ -81,21 +79,16 @@ export default function SettingsPage({ parameters }: { parameters: Record<string
 /** The problems of the values that are not stored yet. */
 function useCheck(changed: Draft): SettingProblem[] {
   const [problems, setProblems] = useState<SettingProblem[]>([]);
-  const key = JSON.stringify(changed);
+  const key = useDelayed(JSON.stringify(changed), PAUSE_MS);
   useEffect(() => {
     if (key === "{}") return setProblems([]);
     const controller = new AbortController();
-    const timer = setTimeout(() => {
-      post("/api/v1/settings/check", { body: changed, signal: controller.signal }).then(
-        (it) => setProblems(it.problems),
-        // Saving reports what is wrong too.
-        () => setProblems([]),
-      );
-    }, PAUSE_MS);
-    return () => {
-      clearTimeout(timer);
-      controller.abort();
-    };
+    post("/api/v1/settings/check", { body: changed, signal: controller.signal }).then(
+      (it) => setProblems(it.problems),
+      // Saving reports what is wrong too.
+      () => !controller.signal.aborted && setProblems([]),
+    );
+    return () => controller.abort();
   }, [key]);
   return problems;
 }

@@ -1,5 +1,6 @@
 import { useId, useState } from "preact/hooks";
 import type { Setting } from "../../../api/types.ts";
+import { Status } from "../../../components/status.tsx";
 import { formatDay } from "../../../format.ts";
 import { t } from "../../../text/index.ts";
 import { fieldText, isDocument, isSecret, parseField, type Draft } from "./setting.ts";
@@ -103,10 +104,9 @@ function SecretControl(props: ControlProps) {
   if (isSet && !isReplacing && !(setting.name in draft)) {
     return (
       <div class="row">
-        <span class="status grow">
-          <span class="dot" />
-          {t.settings.secretSet}
-        </span>
+        <div class="grow">
+          <Status tone="">{t.settings.secretSet}</Status>
+        </div>
         <button type="button" class="small" aria-label={t.settings.replaceNamed(setting.title)} onClick={() => setReplacing(true)}>
           {t.settings.replace}
         </button>

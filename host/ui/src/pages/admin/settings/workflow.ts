@@ -1,6 +1,6 @@
 // A ComfyUI workflow in the API format: nodes by id, with a class and inputs.
 
-export type WorkflowGraph = Record<string, { class_type: string; inputs: Record<string, unknown>; _meta?: { title?: string } }>;
+type WorkflowGraph = Record<string, { class_type: string; inputs: Record<string, unknown>; _meta?: { title?: string } }>;
 
 export interface NodeChoice {
   /** Of the choice: node and input. */
@@ -10,7 +10,7 @@ export interface NodeChoice {
   input: string;
 }
 
-export interface ReadWorkflow {
+interface ReadWorkflow {
   graph?: WorkflowGraph;
   /** `editor`: the format of ComfyUI's editor, which cannot be run. */
   problem?: "json" | "editor" | "other";

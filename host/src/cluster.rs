@@ -44,7 +44,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use commands::PendingCommands;
 use keys::Keys;
-use link::Link;
+use link::{Connection, Link};
 use outbox::{Outbox, Sender, Work};
 use subscriber::Subscriber;
 use task_list::TaskList;
@@ -98,6 +98,20 @@ impl fmt::Debug for Cluster {
             .field("origin", &shared.origin)
             .finish_non_exhaustive()
     }
+}
+
+/// Checks that Redis can be reached. The error names no URL.
+pub async fn check(config: &RedisConfig) -> Result<(), String> {
+    let ping = async {
+        match config.endpoint.connect().await? {
+            Connection::Single(mut it) => redis::cmd("PING").exec_async(&mut it).await,
+            Connection::Cluster(mut it) => redis::cmd("PING").exec_async(&mut it).await,
+        }
+    };
+    let limit = CONNECT_TIMEOUT.saturating_add(RESPONSE_TIMEOUT);
+    link::within(limit, ping)
+        .await
+        .map_err(|error| link::describe(&error))
 }
 
 impl Cluster {
@@ -167,7 +181,10 @@ impl Cluster {
     /// Passes an event on to other hosts. Never waits.
     pub fn publish(&self, event: OutgoingEvent) {
         let Self(shared) = self;
-        shared.outbox.push(event);
+        // A state is out of date when Redis is back.
+        if event.state.is_none() || shared.link.is_up() {
+            shared.outbox.push(event);
+        }
     }
 
     /// Follows the events of a user on other hosts.

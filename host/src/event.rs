@@ -2,7 +2,7 @@
 //!
 //! Each user has a backlog of recent events. A listener reads it at its own pace, and continues where it
 //! was when it reconnects. If events were lost meanwhile, it receives a gap event first. Several hosts can
-//! [share](sharing) their events.
+//! share their events (`sharing`).
 
 mod backlog;
 mod event_id;

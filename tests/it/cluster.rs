@@ -30,7 +30,6 @@ struct Hosts {
 impl Hosts {
     /// `None` without a Redis.
     async fn start(variables: &[(&str, &str)]) -> Option<Self> {
-        #[expect(clippy::print_stderr, reason = "a test that does nothing says so")]
         let Ok(url) = std::env::var("PINHOLE_TEST_REDIS") else {
             eprintln!("skipped: no Redis");
             return None;

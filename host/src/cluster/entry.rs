@@ -44,9 +44,12 @@ impl FromStr for StreamId {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (ms, number) = text.split_once('-').ok_or(())?;
-        let parse = |digits: &str| match digits.bytes().all(|it| it.is_ascii_digit()) {
-            true => digits.parse().map_err(|_| ()),
-            false => Err(()),
+        let parse = |digits: &str| {
+            // The parser would accept a sign.
+            if digits.starts_with('+') {
+                return Err(());
+            }
+            digits.parse().map_err(|_| ())
         };
         Ok(Self {
             ms: parse(ms)?,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use pinhole_ground::metrics;
+use pinhole_ground::text::plain;
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
@@ -23,6 +24,8 @@ pub(super) const MIN_BACKOFF: Duration = Duration::from_millis(100);
 pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// Time between two lines of the log while Redis is lost.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// Length of an error in the log, in bytes.
+const MAX_ERROR_BYTES: usize = 200;
 /// Errors of a server that cannot serve now, such as a former primary.
 const LOST_CODES: [&str; 6] = [
     "CLUSTERDOWN",
@@ -237,6 +240,6 @@ fn is_loss(error: &RedisError) -> bool {
 }
 
 /// The error for the log. It never has the URL.
-fn describe(error: &RedisError) -> String {
-    pinhole_ground::text::plain(&error.to_string(), 200)
+pub(super) fn describe(error: &RedisError) -> String {
+    plain(&error.to_string(), MAX_ERROR_BYTES)
 }

@@ -65,7 +65,7 @@ impl Subscriber {
             let began = Instant::now();
             let Err(error) = self.read().await;
             self.shared.link.report_lost(&error);
-            self.shared.watches.set_all_lost();
+            self.shared.watches.set_lost();
             self.subscribed.clear();
             if began.elapsed() > MAX_BACKOFF {
                 backoff = MIN_BACKOFF;
@@ -88,6 +88,8 @@ impl Subscriber {
         within(RESPONSE_TIMEOUT, sink.subscribe(&channels[..])).await?;
         // Hints may have been missed.
         (self.inbox.on_hint)();
+        let known = self.positions.keys().cloned();
+        self.shared.watches.change_all(known);
         self.follow_users(&mut sink).await?;
         let mut pings = tokio::time::interval(PING_INTERVAL);
         let watches = self.shared.watches.clone();
@@ -144,22 +146,25 @@ impl Subscriber {
 
     /// Subscribes to the users with listeners, and to no others.
     async fn follow_users(&mut self, sink: &mut PubSubSink) -> RedisResult<()> {
-        let wanted = self.shared.watches.users();
-        let gone: Vec<String> = self.subscribed.difference(&wanted).cloned().collect();
-        let known = self.positions.keys();
-        let forgotten: Vec<String> = known.filter(|it| !wanted.contains(*it)).cloned().collect();
-        for user_id in forgotten {
-            self.positions.remove(&user_id);
-            (self.inbox.on_event)(&user_id, Incoming::Unfollowed);
-        }
-        for users in gone.chunks(MAX_CHANNELS) {
-            let channels = self.channels(users);
-            within(RESPONSE_TIMEOUT, sink.unsubscribe(&channels[..])).await?;
-            for user_id in users {
-                self.subscribed.remove(user_id);
+        let (mut new, mut gone) = (Vec::new(), Vec::new());
+        for change in self.shared.watches.take_changes() {
+            let (user_id, is_subscribed) = (change.user_id, &self.subscribed);
+            match (change.has_listeners, is_subscribed.contains(&user_id)) {
+                (true, false) => new.push(user_id),
+                // The user left and came back.
+                (true, true) => self.shared.watches.set_followed(&user_id),
+                (false, _) => gone.push(user_id),
             }
         }
-        let new: Vec<String> = wanted.difference(&self.subscribed).cloned().collect();
+        for users in gone.chunks(MAX_CHANNELS) {
+            for user_id in users {
+                self.positions.remove(user_id);
+                self.subscribed.remove(user_id);
+                (self.inbox.on_event)(user_id, Incoming::Unfollowed);
+            }
+            let channels = self.channels(users);
+            within(RESPONSE_TIMEOUT, sink.unsubscribe(&channels[..])).await?;
+        }
         for users in new.chunks(MAX_CHANNELS) {
             let unknown = users.iter().filter(|it| !self.positions.contains_key(*it));
             let unknown: Vec<String> = unknown.cloned().collect();
@@ -219,7 +224,7 @@ impl Subscriber {
             }
             let position = self.positions.get(user_id).copied().unwrap_or_default();
             (self.inbox.on_event)(user_id, Incoming::Position(position));
-            self.shared.watches.set_followed(user_id, true);
+            self.shared.watches.set_followed(user_id);
         }
         Ok(())
     }

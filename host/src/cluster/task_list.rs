@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::Pipeline;
+use redis::{Pipeline, RedisResult, Value};
 
 use super::Shared;
 use super::keys::Keys;
@@ -109,14 +109,14 @@ impl Shared {
         for id in &ids {
             owners.cmd("GET").arg(self.keys.task_owner(id));
         }
-        let found = self.link.query_all(&owners).await.unwrap_or_default();
-        let of_user = |found: redis::RedisResult<redis::Value>| {
-            let owner = found.ok().map(redis::from_redis_value::<Option<Vec<u8>>>);
+        let replies = self.link.query_all(&owners).await.unwrap_or_default();
+        let is_of_user = |reply: RedisResult<Value>| {
+            let owner = reply.ok().map(redis::from_redis_value::<Option<Vec<u8>>>);
             matches!(owner, Some(Ok(Some(id))) if id == user_id.as_bytes())
         };
-        let owned = ids.into_iter().zip(found);
-        owned
-            .filter_map(|(id, found)| of_user(found).then_some(id))
+        let tasks = ids.into_iter().zip(replies);
+        tasks
+            .filter_map(|(id, reply)| is_of_user(reply).then_some(id))
             .collect()
     }
 

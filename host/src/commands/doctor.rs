@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use anyhow::Result;
 use cap_std::fs::Dir;
 use clap::Args;
+use pinhole::cluster;
 use pinhole::config::Config;
 use pinhole::jobs::{Binding, Jobs};
 use pinhole::store::Store;
@@ -91,6 +92,7 @@ impl Checks {
             Err(error) => self.add("configuration", Status::Failed, error.to_string()),
         }
         self.check_data_dir(config).await;
+        self.check_redis(config).await;
         match CommandJobs::open(config, MissingData::Temporary).await {
             Ok(opened) => {
                 self.check_engines(&opened.jobs);
@@ -100,6 +102,20 @@ impl Checks {
                     .await;
             }
             Err(error) => self.add("engines", Status::Failed, format!("{error:#}")),
+        }
+    }
+
+    async fn check_redis(&mut self, config: &Config) {
+        const NAME: &str = "redis";
+        let Some(redis) = &config.redis else { return };
+        match cluster::check(redis).await {
+            Ok(()) => self.add(NAME, Status::Ok, "the Redis of REDIS_URL responds"),
+            Err(error) => {
+                let message = format!(
+                    "cannot reach the Redis of REDIS_URL: {error}; start it, or correct the variable"
+                );
+                self.add(NAME, Status::Warning, message);
+            }
         }
     }
 

@@ -194,3 +194,136 @@ impl ForeignEvent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::{EventTarget, Listener};
+
+    fn entry(origin: &str, number: u64, text: &str) -> Entry {
+        let event = json!({
+            "chat_id": "c", "message_id": "m", "data": {"type": "status", "data": text},
+        });
+        Entry {
+            origin: origin.into(),
+            number,
+            event: Some(event),
+        }
+    }
+
+    fn incoming(position: &str, entry: Entry) -> Incoming {
+        let position = position.parse().unwrap();
+        Incoming::Entry { position, entry }
+    }
+
+    /// The texts of all available events; `gap` for a gap.
+    fn receive(listener: &mut Listener) -> Vec<String> {
+        let received = std::iter::from_fn(|| listener.next().now_or_never());
+        let text = |event: ReceivedEvent| {
+            let json: Value = serde_json::from_str(event.json.get()).unwrap();
+            let text = json["data"]["data"].as_str().unwrap_or("gap");
+            text.to_owned()
+        };
+        received.map(text).collect()
+    }
+
+    fn emit(events: &Events, text: &str) {
+        events.emit(Event {
+            target: EventTarget {
+                user_id: "u".to_owned(),
+                chat_id: None,
+                message_id: "m".to_owned(),
+            },
+            kind: "status",
+            data: text.into(),
+        });
+    }
+
+    #[test]
+    fn foreign_event_is_delivered_once_and_an_own_one_not_again() {
+        let events = Events::new();
+        let mut listener = events.listen("u", None).unwrap();
+        emit(&events, "own");
+        let own = entry(&events.process_id, 1, "own");
+        events.receive("u", incoming("5-0", own));
+        for _ in 0..2 {
+            events.receive("u", incoming("6-0", entry("p", 1, "a")));
+        }
+        events.receive("u", Incoming::State(entry("p", 2, "b")));
+        // An older one that was sent again.
+        events.receive("u", incoming("7-0", entry("p", 1, "a")));
+        events.receive("u", incoming("8-0", entry("q", 1, "c")));
+        assert_eq!(receive(&mut listener), ["own", "a", "b", "c"]);
+    }
+
+    #[test]
+    fn foreign_gap_and_unknown_user() {
+        let events = Events::new();
+        let mut listener = events.listen("u", None).unwrap();
+        events.receive("other", incoming("5-0", entry("p", 1, "x")));
+        events.receive("other", Incoming::Gap);
+        assert!(events.lock().get("other").is_none());
+        events.receive("u", incoming("5-0", entry("p", 1, "a")));
+        events.receive("u", Incoming::Gap);
+        events.receive("u", incoming("6-0", entry("p", 2, "b")));
+        let lost = Entry {
+            event: None,
+            ..entry("p", 0, "")
+        };
+        assert_eq!(receive(&mut listener), ["gap", "b"]);
+        for position in ["7-0", "8-0"] {
+            events.receive("u", incoming(position, lost.clone()));
+            assert_eq!(receive(&mut listener), ["gap"]);
+        }
+    }
+
+    #[test]
+    fn id_has_the_position_that_the_listener_has() {
+        let events = Events::new();
+        let mut listener = events.listen("u", None).unwrap();
+        let mut next_id = || {
+            let event = listener.next().now_or_never().unwrap();
+            events.id(&event).parse::<EventId>().unwrap()
+        };
+        emit(&events, "before");
+        assert_eq!(next_id().position, None);
+        events.receive("u", Incoming::Position("5-0".parse().unwrap()));
+        emit(&events, "own");
+        assert_eq!(next_id().position, "5-0".parse().ok());
+        events.receive("u", incoming("6-0", entry("p", 1, "a")));
+        let id = next_id();
+        assert_eq!((id.number, id.position), (3, "6-0".parse().ok()));
+        events.receive("u", Incoming::Unfollowed);
+        emit(&events, "after");
+        assert_eq!(next_id().position, None);
+    }
+
+    #[test]
+    fn states_and_finished_texts_go_different_ways() {
+        let outgoing = |kind, data: Value| {
+            let event = Event {
+                target: EventTarget {
+                    user_id: "u".to_owned(),
+                    chat_id: None,
+                    message_id: "m".to_owned(),
+                },
+                kind,
+                data,
+            };
+            let json = to_raw_value(&event.data).unwrap();
+            OutgoingEvent::new(&event, json.into()).state
+        };
+        let state = |name: &str| Some(format!("{name}:m"));
+        assert_eq!(outgoing(PROGRESS, json!({})), state("progress"));
+        assert_eq!(
+            outgoing(PROGRESS, json!({"preview": "x"})),
+            state("preview")
+        );
+        assert_eq!(outgoing(COMPLETION, json!({"content": "x"})), state("text"));
+        assert_eq!(outgoing(COMPLETION, json!({"done": true})), None);
+        assert_eq!(outgoing("status", json!({})), None);
+    }
+}

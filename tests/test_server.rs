@@ -193,6 +193,19 @@ impl TestServer {
         }
     }
 
+    /// Starts another server with the data directory of this one, and exactly these variables: another host with the
+    /// same database. Both follow each other's changes.
+    pub async fn another_host(&self, variables: &[(&str, &str)]) -> Self {
+        let config = Config::new(environment(&self.data_dir, variables)).unwrap();
+        let app = App::open(&config).await.unwrap();
+        let unused = tempfile::tempdir().unwrap();
+        let other = Self::serve(unused, Some(self.key.clone()), app).await;
+        for host in [self, &other] {
+            tokio::spawn(host.app.clone().follow_hosts());
+        }
+        other
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

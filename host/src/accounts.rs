@@ -20,6 +20,7 @@ use cap_std::fs::Dir;
 use pinhole_ground::environment::Environment;
 use pinhole_ground::text::hex;
 
+use crate::cluster::Cluster;
 use crate::files::link::LinkSigner;
 use crate::store::{
     Account, AccountOrigin, AddAccountError, CredentialId, CredentialUser, NewAccount, Session,
@@ -157,13 +158,20 @@ impl Accounts {
             links: LinkSigner::new(&key),
             sessions: SessionSigner::new(key),
             passwords: PasswordHasher::new(),
-            attempts: AttemptLimits::new(),
+            attempts: AttemptLimits::new(None),
             live_sessions: LiveSessions::new(store.clone()),
             pending_revocations: PendingRevocations::default(),
             setup_code: SetupCode::new()?,
             rules: ArcSwap::from_pointee(rules),
             store,
         })
+    }
+
+    /// The accounts with limits of attempts that all hosts share.
+    #[must_use]
+    pub fn shared(mut self, cluster: Option<Cluster>) -> Self {
+        self.attempts = AttemptLimits::new(cluster);
+        self
     }
 
     /// The current rules.
@@ -206,8 +214,8 @@ impl Accounts {
     }
 
     /// Counts an attempt to sign up or in from this IP address. Call it before reading the request.
-    pub fn count_attempt(&self, ip: Option<IpAddr>) -> Result<(), Error> {
-        self.attempts.count_ip(ip).map_err(too_many_attempts)
+    pub async fn count_attempt(&self, ip: Option<IpAddr>) -> Result<(), Error> {
+        self.attempts.count_ip(ip).await.map_err(too_many_attempts)
     }
 
     /// Creates an account for a user who signs up. The first account that the server ever had is an
@@ -265,6 +273,7 @@ impl Accounts {
         };
         self.attempts
             .count_account(&email)
+            .await
             .map_err(too_many_attempts)?;
         let account = self.store.account_by_email(&email).await?;
         let hash = account.as_ref().map(|account| account.password.clone());
@@ -315,6 +324,7 @@ impl Accounts {
         check_password(&new)?;
         self.attempts
             .count_account(&account.email)
+            .await
             .map_err(too_many_attempts)?;
         if !self.verify_password(old, Some(account.password)).await? {
             return Err(Error::InvalidCredentials);

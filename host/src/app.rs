@@ -2,12 +2,13 @@
 
 mod binding_changes;
 mod engine_events;
+mod host_changes;
 mod maintenance;
 mod reload;
 mod settings_change;
 mod settings_preview;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use cap_std::fs::Dir;
@@ -16,13 +17,14 @@ use pinhole_ground::data_dir::{self, DataLock};
 use pinhole_ground::environment::Environment;
 use pinhole_ground::memory::ProcessMemory;
 use pinhole_images::Decoder;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::accounts::Accounts;
 use crate::chat::Chat;
 use crate::chat::model::Models;
 use crate::chat::task::Tasks;
 use crate::clients::Clients;
+use crate::cluster::{ClusterTasks, Inbox, StopCommand};
 use crate::config::{Config, PageChoice};
 use crate::event::Events;
 use crate::files::Files;
@@ -30,7 +32,7 @@ use crate::jobs::{ActiveJobs, Jobs};
 use crate::releases::{DirectoryUse, EngineStart, Publisher, Releases};
 use crate::settings::{ChoiceReason, Overlay, Settings, StoredSettings};
 use crate::site::Site;
-use crate::store::Store;
+use crate::store::{Revisions, Store};
 
 pub use settings_change::ChangeError;
 pub use settings_preview::{MAX_PROBLEMS, SettingsPreview, SettingsProblem};
@@ -63,6 +65,11 @@ pub struct App {
     pub tasks: Tasks,
     /// What a turn uses.
     pub chat: Arc<Chat>,
+    /// Notified when another host has changed the database.
+    hints: Arc<Notify>,
+    /// The revisions of what the start has loaded.
+    loaded_revisions: Revisions,
+    cluster_tasks: OnceLock<ClusterTasks>,
 }
 
 impl App {
@@ -82,6 +89,9 @@ impl App {
         // Opened first, because admission records refusals.
         let audit = AuditLog::open(&data, config.audit)?;
         let store = open_store(config).await?;
+        // Read first: what changes meanwhile is loaded again.
+        let revisions = store.revisions().await;
+        let revisions = revisions.context("cannot read the database")?;
         let memory = ProcessMemory::new(config.memory_bytes);
         let decoder = Decoder::new(memory.clone());
         let start = EngineStart::new(
@@ -115,14 +125,19 @@ impl App {
         )
         .await?;
         fail_interrupted_turns(&store).await;
-        let events = Events::new();
+        let events = match &config.redis {
+            Some(redis) => Events::shared(redis),
+            None => Events::new(),
+        };
+        let cluster = events.cluster().cloned();
         let active_jobs = ActiveJobs::new(store.clone(), events.clone(), decoder);
         interrupt_old_jobs(&active_jobs).await;
         let servers = &jobs.snapshot().settings.model_servers;
         let models = Models::open(servers, &jobs.egress, &audit).map_err(anyhow::Error::msg)?;
         let app = Self {
-            clients: Clients::new(config.clients.clone()),
-            accounts: Accounts::open(&data, store.clone(), &config.environment)?,
+            clients: Clients::new(config.clients.clone(), cluster.clone()),
+            accounts: Accounts::open(&data, store.clone(), &config.environment)?
+                .shared(cluster.clone()),
             chat: Arc::new(Chat {
                 jobs: jobs.clone(),
                 files: files.clone(),
@@ -143,9 +158,37 @@ impl App {
             releases,
             events,
             log_streams: Arc::new(Semaphore::new(MAX_LOG_STREAMS)),
-            tasks: Tasks::default(),
+            tasks: Tasks::new(cluster),
+            hints: Arc::default(),
+            loaded_revisions: revisions,
+            cluster_tasks: OnceLock::new(),
         };
+        app.start_cluster();
         Ok((app, start))
+    }
+
+    /// Exchanges events and commands with other hosts, if there are any.
+    fn start_cluster(&self) {
+        let Some(cluster) = self.events.cluster() else {
+            return;
+        };
+        let (events, hints) = (self.events.clone(), self.hints.clone());
+        let inbox = Inbox {
+            on_event: Box::new(move |user_id, incoming| events.receive(user_id, incoming)),
+            on_hint: Box::new(move || hints.notify_one()),
+        };
+        let (tasks, jobs) = (self.tasks.clone(), self.active_jobs.clone());
+        let on_stop = move |command| match command {
+            StopCommand::Task { id, user_id } => {
+                let user_id = user_id.as_deref();
+                let is_stopped = tasks.stop_own(user_id, &id) || jobs.stop_own(user_id, &id);
+                usize::from(is_stopped)
+            }
+            StopCommand::Jobs { user_id } => jobs.stop_all_own(user_id.as_deref()),
+        };
+        self.cluster_tasks
+            .set(cluster.start(inbox, Box::new(on_stop)))
+            .ok();
     }
 
     /// Admits the remaining engines, and makes each current with its settings. Returns when all files of the

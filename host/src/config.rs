@@ -22,6 +22,7 @@ use pinhole_images::Decoder;
 use pinhole_sandbox::{Compiler, Engines, MAX_CODE_BYTES, MAX_URGENT, Options};
 
 use crate::clients::{AllowedOrigins, ClientRules, ConnectionLimits, TrustedProxies};
+use crate::cluster::RedisConfig;
 use crate::files::{StorageLimits, StorageProvider};
 use crate::settings::{ValueKind, host_variables};
 use crate::store::DatabaseLocation;
@@ -119,9 +120,11 @@ pub struct Config {
     pub memory_bytes: usize,
     /// `PINHOLE_METRICS_LISTEN`: where metrics are served. Without it, nothing is counted.
     pub metrics: Option<ListenAddress>,
-    /// `PINHOLE_TRUSTED_PROXIES`, `CORS_ALLOW_ORIGIN`, `PINHOLE_CONNECTIONS` and
-    /// `PINHOLE_REQUESTS_PER_MINUTE`.
+    /// `PINHOLE_TRUSTED_PROXIES`, `CORS_ALLOW_ORIGIN`, `PINHOLE_CONNECTIONS`, `PINHOLE_REQUESTS_PER_MINUTE` and
+    /// `PINHOLE_SOCKET_POLLING`.
     pub clients: ClientRules,
+    /// `REDIS_URL` and the variables with it: the Redis through which several hosts act as one. `None` is one host.
+    pub redis: Option<RedisConfig>,
     /// `PINHOLE_CACHE`: the directory of compiled engines. `None` is the data directory.
     pub cache: Option<PathBuf>,
     /// A directory of this person, for compiled engines of commands without a data directory.
@@ -224,6 +227,7 @@ impl Config {
         Ok(Self {
             memory_bytes: parse_memory(&environment)?,
             metrics: parse_metrics_listen(&environment)?,
+            redis: RedisConfig::from_environment(&environment)?,
             cache: environment.get("PINHOLE_CACHE").map(PathBuf::from),
             own_cache: None,
             previous_engine: None,
@@ -288,6 +292,15 @@ fn parse_number(environment: &Environment, name: &str, max: u64) -> Result<Optio
     }
 }
 
+fn parse_boolean(environment: &Environment, name: &str, default: bool) -> Result<bool> {
+    match environment.get(name).map(str::trim) {
+        None => Ok(default),
+        Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+        Some(text) => bail!("{name} is {text:?}: it must be true or false"),
+    }
+}
+
 fn parse_nat64(environment: &Environment) -> Result<Vec<Nat64>> {
     match environment.get("PINHOLE_NAT64_PREFIXES") {
         Some(text) => {
@@ -307,6 +320,7 @@ fn parse_client_rules(environment: &Environment) -> Result<ClientRules> {
     let connections = parse_number(environment, "PINHOLE_CONNECTIONS", MAX_CONNECTIONS)?;
     let requests = parse_number(environment, RATE, MAX_REQUESTS_PER_MINUTE)?;
     Ok(ClientRules {
+        has_polling: parse_boolean(environment, "PINHOLE_SOCKET_POLLING", true)?,
         proxies,
         origins,
         limits: connections

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Start reading in [`chat`]. Only `pinhole-sandbox` uses wasmtime, only `pinhole-egress` opens
-//! connections, only [`store`] contains SQL, only [`web`] knows HTTP statuses, and only [`config`] reads the
+//! connections for engines, only [`cluster`] knows Redis, only [`store`] contains SQL, only [`web`] knows HTTP statuses, and only [`config`] reads the
 //! process's environment.
 
 pub mod web;
@@ -30,5 +30,6 @@ pub mod settings;
 pub mod site;
 pub mod store;
 pub mod event;
+pub mod cluster;
 pub mod config;
 pub mod conformance_host;

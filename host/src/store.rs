@@ -29,6 +29,7 @@ mod messages;
 mod migrations;
 mod open_webui;
 mod responses;
+mod revisions;
 mod running_turns;
 mod schema;
 #[cfg(test)]
@@ -98,6 +99,7 @@ pub use open_webui::{
     SourceMember, SourceUser, UnreadableRow,
 };
 pub use responses::FinishedResponse;
+pub use revisions::{Revision, Revisions};
 pub use schema::SchemaVersions;
 pub use search::Page;
 pub use search_pool::{MAX_SEARCH_TIME, MAX_WAITING_SEARCHES, SearchError};
@@ -123,6 +125,8 @@ pub struct Store {
     /// Wakes the task that updates the search index.
     text_changed: Arc<Notify>,
     schema_versions: SchemaVersions,
+    /// Wakes the task that tells other hosts of a change.
+    revised: Arc<Notify>,
 }
 
 impl Store {
@@ -176,6 +180,7 @@ impl Store {
             last_uses: Arc::default(),
             text_changed: Arc::default(),
             schema_versions,
+            revised: Arc::default(),
         })
     }
 
@@ -194,6 +199,7 @@ impl Store {
             last_uses: Arc::default(),
             text_changed: Arc::default(),
             schema_versions,
+            revised: Arc::default(),
         })
     }
 

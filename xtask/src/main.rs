@@ -43,6 +43,7 @@ mod pages;
 mod postgres;
 mod programs;
 mod prose;
+mod redis;
 mod release;
 mod sdk;
 mod server;

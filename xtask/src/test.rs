@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::buckets::Buckets;
 use crate::postgres::PostgresServer;
+use crate::redis::TestRedis;
 use crate::steps::{announce, announce_build};
 use crate::tools::CARGO_NEXTEST;
 use crate::workspace::{self, Workspace};
@@ -102,6 +103,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     );
     let postgres = PostgresServer::start();
     let buckets = Buckets::start(workspace)?;
+    let redis = TestRedis::start()?;
     let server_program = workspace.server_program();
     let run = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = workspace.cargo_command(&nextest, arguments);
@@ -109,6 +111,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
             command.env(POSTGRES_URL, postgres.url());
         }
         command.envs(buckets.variables());
+        if let Some(redis) = &redis {
+            command.env("PINHOLE_TEST_REDIS", redis.url());
+        }
         command.envs(variables.iter().copied());
         run_with_test_environment(workspace, command, &server_program)
     };

@@ -87,7 +87,7 @@ impl App {
 
     /// Applies what another server or command has stored since this one read the settings. The caller holds the lock
     /// of the settings.
-    async fn apply_newer_settings(&self) -> Result<()> {
+    pub(super) async fn apply_newer_settings(&self) -> Result<()> {
         let newer = self.settings.newer_overlay().await;
         let Some((overlay, revision)) = newer.context("cannot read the settings")? else {
             return Ok(());

@@ -10,6 +10,7 @@ use anyhow::Result;
 use cap_std::fs::Dir;
 use clap::Args;
 use pinhole::app::open_store;
+use pinhole::cluster;
 use pinhole::config::Config;
 use pinhole::files::{self, StorageProvider};
 use pinhole::jobs::{Binding, Jobs};
@@ -94,6 +95,7 @@ impl Checks {
         }
         self.check_data_dir(config).await;
         self.check_bucket(config).await;
+        self.check_redis(config).await;
         match CommandJobs::open(config, MissingData::Temporary).await {
             Ok(opened) => {
                 self.check_engines(&opened.jobs);
@@ -103,6 +105,20 @@ impl Checks {
                     .await;
             }
             Err(error) => self.add("engines", Status::Failed, format!("{error:#}")),
+        }
+    }
+
+    async fn check_redis(&mut self, config: &Config) {
+        const NAME: &str = "redis";
+        let Some(redis) = &config.redis else { return };
+        match cluster::check(redis).await {
+            Ok(()) => self.add(NAME, Status::Ok, "the Redis of REDIS_URL responds"),
+            Err(error) => {
+                let message = format!(
+                    "cannot reach the Redis of REDIS_URL: {error}; start it, or correct the variable"
+                );
+                self.add(NAME, Status::Warning, message);
+            }
         }
     }
 

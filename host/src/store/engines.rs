@@ -3,6 +3,7 @@
 //! One transaction makes a change whole: a track, its releases, the grant and the history never disagree.
 
 use super::database::{Connection, Row, query};
+use super::revisions::{self, Revision};
 use super::{Store, now};
 
 /// Entries of the history. Older ones are deleted.
@@ -211,7 +212,9 @@ impl Store {
         for entry in &change.history {
             insert_history(&mut write, entry).await?;
         }
+        revisions::count(&mut write, Revision::Engines).await?;
         write.commit().await?;
+        self.revised.notify_one();
         Ok(true)
     }
 

@@ -144,6 +144,7 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
+        self.revised.notify_one();
         Ok(Some(revision + 1))
     }
 

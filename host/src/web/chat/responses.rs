@@ -26,7 +26,7 @@ pub(super) async fn start(app: &App, user: User, mut body: ChatBody) -> Result<T
     app.tasks.check_room(&user.id, responses.len())?;
     // The extractor has counted the first one.
     for _ in responses.iter().skip(1) {
-        let counted = app.clients.rate.count(&user.id);
+        let counted = app.clients.rate.count(&user.id).await;
         counted.map_err(auth::too_many_requests)?;
     }
     // The message is copied from the body.

@@ -188,9 +188,8 @@ impl Store {
         server.check().await?;
         let pool = PostgresPool::new(server, server.pool_size);
         let database = Database::Postgres(pool.clone());
-        let schema_versions = schema::migrate_postgres(&database)
-            .await
-            .with_context(|| server.to_string())?;
+        let migrated = schema::migrate_postgres(&database).await;
+        let schema_versions = migrated.map_err(|error| server.explain_start(error))?;
         Ok(Self {
             database,
             writer: Arc::new(Writer::Postgres(pool)),

@@ -66,7 +66,10 @@ impl DatabaseLocation {
             return Err(format!("names no database: {FORMS}"));
         }
         Ok(Self::Postgres(Box::new(PostgresServer {
-            options: options.application_name(APPLICATION_NAME),
+            // A parameter that PgBouncer refuses, for numbers that no column has.
+            options: options
+                .application_name(APPLICATION_NAME)
+                .extra_float_digits(None),
             pool_size: Self::DEFAULT_POOL_SIZE,
             has_named_statements: true,
         })))

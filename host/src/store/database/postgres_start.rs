@@ -46,6 +46,24 @@ impl PostgresServer {
         Ok(())
     }
 
+    /// Why the tables cannot be read or migrated.
+    pub(in crate::store) fn explain_start(&self, error: anyhow::Error) -> anyhow::Error {
+        let mut causes = error.chain();
+        let cause = causes.find_map(|cause| cause.downcast_ref::<sqlx::Error>());
+        let code = cause.and_then(postgres_error).map(|it| it.code());
+        match code {
+            Some("42P05" | "26000") => anyhow!(
+                "{self} prepares a statement on another connection, as PgBouncer does: set \
+                 PINHOLE_DATABASE_STATEMENTS=unnamed"
+            ),
+            Some("42501") => anyhow!(
+                "{self} does not let user {} create tables: make the user the owner of the database",
+                self.user()
+            ),
+            _ => error.context(self.to_string()),
+        }
+    }
+
     fn explain(&self, error: &sqlx::Error) -> anyhow::Error {
         let code = postgres_error(error).map(|it| it.code());
         match code {
@@ -61,9 +79,15 @@ impl PostgresServer {
                 "{self} does not let user {} connect: grant the right, or use another user",
                 self.user()
             ),
-            _ => anyhow!(
-                "cannot connect to {self}: {error}: start the server, or correct host and port"
-            ),
+            _ => {
+                let cause = match error {
+                    sqlx::Error::Io(cause) => cause.to_string(),
+                    other => other.to_string(),
+                };
+                anyhow!(
+                    "cannot connect to {self}: {cause}: start the server, or correct host and port"
+                )
+            }
         }
     }
 }

@@ -85,13 +85,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         run_documentation_tests(workspace)?;
         sdk::run_tests(workspace)?;
     }
+    let buckets = Buckets::start(workspace)?;
     let binaries = workspace.target.join("nextest");
     announce_build(
         "building and running the tests, which run for about 6 minutes",
         &binaries,
         "3 minutes",
     );
-    let buckets = Buckets::start(workspace)?;
     let mut command = workspace.cargo_command(&nextest, &options.nextest_arguments());
     command.envs(buckets.variables());
     run_with_test_environment(workspace, command, &workspace.server_program())

@@ -72,13 +72,13 @@ pub(in crate::files) enum BucketCheck {
 
 impl Bucket {
     /// Sends no request.
-    pub(in crate::files) fn open(config: &BucketConfig) -> Result<Self> {
+    pub(in crate::files) fn open(config: &Arc<BucketConfig>) -> Result<Self> {
         let opened = config.service.open(&BucketConnector::new()?)?;
         Ok(Self {
             store: opened.store,
             signer: opened.signer,
             prefix: opened.prefix,
-            config: Arc::new(config.clone()),
+            config: config.clone(),
             has_create: Arc::new(AtomicBool::new(true)),
             health: Arc::default(),
         })

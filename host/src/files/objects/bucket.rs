@@ -176,9 +176,9 @@ impl Bucket {
         let path = self.path(name);
         let media_type =
             image::guess_format(&bytes).map_or(UNKNOWN_MEDIA_TYPE, |format| format.to_mime_type());
-        let put = |mode: PutMode| {
+        let put = |put_mode: PutMode| {
             let options = PutOptions {
-                mode,
+                mode: put_mode,
                 attributes: Attributes::from_iter([(Attribute::ContentType, media_type)]),
                 ..PutOptions::default()
             };

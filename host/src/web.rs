@@ -212,12 +212,12 @@ async fn health() -> Json<Status> {
     security(()),
 )]
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
-    let reason = if !app.files.is_available() {
-        Some("the bucket of the images cannot be used")
-    } else if !app.jobs.snapshot().is_ready() {
-        Some("engines are being compiled, or the default engine does not exist")
-    } else {
-        None
+    let can_store = app.files.is_available();
+    let can_generate = app.jobs.snapshot().is_ready();
+    let reason = match (can_store, can_generate) {
+        (true, true) => None,
+        (false, _) => Some("the bucket of the images cannot be used"),
+        (true, false) => Some("engines are being compiled, or the default engine does not exist"),
     };
     let (code, status) = match reason {
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, false),

@@ -95,15 +95,15 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         run_documentation_tests(workspace)?;
         sdk::run_tests(workspace)?;
     }
+    let postgres = PostgresServer::start();
+    let buckets = Buckets::start(workspace)?;
+    let redis = TestRedis::start()?;
     let binaries = workspace.target.join("nextest");
     announce_build(
         "building and running the tests, which run for about 6 minutes",
         &binaries,
         "3 minutes",
     );
-    let postgres = PostgresServer::start();
-    let buckets = Buckets::start(workspace)?;
-    let redis = TestRedis::start()?;
     let server_program = workspace.server_program();
     let run = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = workspace.cargo_command(&nextest, arguments);

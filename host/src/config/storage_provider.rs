@@ -3,6 +3,8 @@
 //! Without a key, a bucket is opened with the role or identity of the machine, which the variables of the cloud's own
 //! SDKs describe. No error repeats a value that may contain a secret.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use object_store::path::Path;
 use pinhole_ground::environment::Environment;
@@ -40,10 +42,11 @@ pub(super) fn parse_named(name: &str, environment: &Environment) -> Result<Stora
         "azure" => BucketService::Azure(parse_azure(environment)?),
         other => bail!("{other:?} is no provider: use local, s3, gcs or azure"),
     };
-    Ok(StorageProvider::Bucket(BucketConfig {
+    let config = BucketConfig {
         service,
         has_redirects: has_redirects(environment)?,
-    }))
+    };
+    Ok(StorageProvider::Bucket(Arc::new(config)))
 }
 
 fn has_redirects(environment: &Environment) -> Result<bool> {
@@ -264,12 +267,16 @@ mod tests {
         parse(&Environment::new(owned))
     }
 
+    fn bucket_service(pairs: &[&[(&str, &str)]]) -> BucketService {
+        match parse_pairs(pairs).unwrap() {
+            StorageProvider::Bucket(config) => config.service.clone(),
+            StorageProvider::Local => panic!("not a bucket"),
+        }
+    }
+
     fn s3(pairs: &[(&str, &str)]) -> S3Bucket {
-        match parse_pairs(&[&S3, pairs]).unwrap() {
-            StorageProvider::Bucket(BucketConfig {
-                service: BucketService::S3(bucket),
-                ..
-            }) => bucket,
+        match bucket_service(&[&S3, pairs]) {
+            BucketService::S3(bucket) => bucket,
             _ => panic!("not S3"),
         }
     }
@@ -392,10 +399,7 @@ mod tests {
             ),
         ] {
             let pairs = [AZURE[0], AZURE[1], ("AZURE_STORAGE_ENDPOINT", endpoint)];
-            let StorageProvider::Bucket(config) = parse_pairs(&[&pairs]).unwrap() else {
-                panic!("not a bucket");
-            };
-            let BucketService::Azure(container) = config.service else {
+            let BucketService::Azure(container) = bucket_service(&[&pairs]) else {
                 panic!("not Azure");
             };
             assert_eq!(container.account, expected);

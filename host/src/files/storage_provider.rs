@@ -29,7 +29,7 @@ pub enum StorageProvider {
     /// In the directory `files` of the data directory.
     #[default]
     Local,
-    Bucket(BucketConfig),
+    Bucket(Arc<BucketConfig>),
 }
 
 /// A bucket and how it is used.

@@ -109,14 +109,14 @@ impl BucketRequestError {
 fn is_interrupted(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(inner) = cause {
-        if let Some(error) = inner.downcast_ref::<hyper::Error>()
-            && (error.is_closed() || error.is_incomplete_message() || error.is_body_write_aborted())
+        if let Some(http) = inner.downcast_ref::<hyper::Error>()
+            && (http.is_closed() || http.is_incomplete_message() || http.is_body_write_aborted())
         {
             return true;
         }
-        if let Some(error) = inner.downcast_ref::<std::io::Error>()
+        if let Some(io) = inner.downcast_ref::<std::io::Error>()
             && matches!(
-                error.kind(),
+                io.kind(),
                 ErrorKind::ConnectionAborted
                     | ErrorKind::ConnectionReset
                     | ErrorKind::BrokenPipe

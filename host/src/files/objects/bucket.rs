@@ -72,13 +72,13 @@ pub(in crate::files) enum BucketCheck {
 
 impl Bucket {
     /// Sends no request.
-    pub(in crate::files) fn open(config: &BucketConfig) -> Result<Self> {
+    pub(in crate::files) fn open(config: &Arc<BucketConfig>) -> Result<Self> {
         let opened = config.service.open(&BucketConnector::new()?)?;
         Ok(Self {
             store: opened.store,
             signer: opened.signer,
             prefix: opened.prefix,
-            config: Arc::new(config.clone()),
+            config: config.clone(),
             has_create: Arc::new(AtomicBool::new(true)),
             health: Arc::default(),
         })
@@ -176,9 +176,9 @@ impl Bucket {
         let path = self.path(name);
         let media_type =
             image::guess_format(&bytes).map_or(UNKNOWN_MEDIA_TYPE, |format| format.to_mime_type());
-        let put = |mode: PutMode| {
+        let put = |put_mode: PutMode| {
             let options = PutOptions {
-                mode,
+                mode: put_mode,
                 attributes: Attributes::from_iter([(Attribute::ContentType, media_type)]),
                 ..PutOptions::default()
             };

@@ -107,9 +107,9 @@ fn limited(
     max_bytes: u64,
 ) -> HttpResponseBody {
     let start = (Box::pin(body), max_bytes);
-    let frames = stream::try_unfold(start, move |(mut body, mut left)| async move {
+    let frames = stream::try_unfold(start, move |(mut rest, mut left)| async move {
         loop {
-            let frame = timeout(READ_TIMEOUT, body.frame()).await;
+            let frame = timeout(READ_TIMEOUT, rest.frame()).await;
             let frame =
                 frame.map_err(|_| HttpError::new(HttpErrorKind::Timeout, BadResponse::Paused))?;
             let Some(frame) = frame.transpose().map_err(request_failure)? else {
@@ -122,7 +122,7 @@ fn limited(
             left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
                 HttpError::new(HttpErrorKind::Decode, BadResponse::TooLong(max_bytes))
             })?;
-            return Ok(Some((Frame::data(bytes), (body, left))));
+            return Ok(Some((Frame::data(bytes), (rest, left))));
         }
     });
     HttpResponseBody::new(StreamBody::new(frames))

@@ -142,11 +142,11 @@ async fn redirect(
         return Ok(None);
     }
     let (media_type, disposition) = safe_type(&file.media_type, disposition);
-    let headers = SignedHeaders {
+    let signed = SignedHeaders {
         media_type,
         disposition,
     };
-    let url = app.files.signed_url(file, headers, request.max_lifetime);
+    let url = app.files.signed_url(file, signed, request.max_lifetime);
     let Some(url) = url.await? else {
         return Ok(None);
     };

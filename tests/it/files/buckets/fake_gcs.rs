@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Method;
+use percent_encoding::percent_decode_str;
 use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest};
 use serde_json::json;
 
@@ -113,8 +114,9 @@ impl Objects {
     fn respond(&self, request: &RecordedRequest) -> FakeResponse {
         let target = format!("http://host{}", request.target);
         let url = reqwest::Url::parse(&target).unwrap();
-        let path = url.path().strip_prefix(&format!("/{BUCKET}"));
-        let Some(name) = path.map(|path| path.trim_start_matches('/')) else {
+        let path = percent_decode_str(url.path()).decode_utf8().unwrap();
+        let name = path.strip_prefix(&format!("/{BUCKET}"));
+        let Some(name) = name.map(|name| name.trim_start_matches('/')) else {
             return error(404, "NoSuchBucket");
         };
         match request.method {

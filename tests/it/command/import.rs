@@ -287,7 +287,8 @@ fn snapshot(directory: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
             let metadata = entry.metadata().unwrap();
             if metadata.is_dir() {
                 waiting.push(entry.path());
-            } else if !["-shm", "-wal"].iter().any(|end| name.ends_with(end)) {
+            } else if metadata.is_file() && !["-shm", "-wal"].iter().any(|end| name.ends_with(end))
+            {
                 let bytes = fs::read(entry.path()).unwrap();
                 files.push((entry.path(), metadata.permissions().mode(), bytes));
             }

@@ -170,7 +170,7 @@ async fn damaged_rows_are_skipped_and_named() {
     let server = program.serve();
     assert_eq!(sign_in(&server, "old@example.com", PASSWORD), Err(400));
     let session = sign_in(&server, "ada@example.com", PASSWORD).unwrap();
-    let chats = get_json(&server, "/api/v1/chats/?page=1", &session).await;
+    let chats = get_json(&server, "/api/v1/chats/pinned", &session).await;
     let titles: Vec<_> = chats
         .as_array()
         .unwrap()

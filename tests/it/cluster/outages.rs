@@ -84,7 +84,7 @@ async fn no_request_fails_or_waits_while_redis_does_not_respond() {
                 .second
                 .post_json("/api/v1/images/generations", &json!({}))
                 .await;
-            assert_eq!(status, 400, "{network:?}");
+            assert_eq!(status, 422, "{network:?}");
         }
         assert!(start.elapsed() < Duration::from_secs(15), "{network:?}");
         let body = json!({"prompt": "a fox", "size": "64x64"});

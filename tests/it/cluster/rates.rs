@@ -18,8 +18,8 @@ async fn requests_to_all_hosts_count_together() {
     };
     let path = "/api/v1/images/generations";
     let send = async |host, count| statuses(host, path, &json!({}), count).await;
-    assert_eq!(send(&hosts.first, 2).await, [400, 400]);
-    assert_eq!(send(&hosts.second, 3).await, [400, 400, 429]);
+    assert_eq!(send(&hosts.first, 2).await, [422, 422]);
+    assert_eq!(send(&hosts.second, 3).await, [422, 422, 429]);
     let refused = hosts.first.post(path, &json!({})).send().await.unwrap();
     assert_eq!(refused.status(), 429);
     let wait: u64 = refused.headers()["retry-after"]
@@ -32,7 +32,7 @@ async fn requests_to_all_hosts_count_together() {
     hosts.proxy.set(Network::Cut);
     let alone = send(&hosts.second, 3).await;
     assert_eq!(alone.last(), Some(&429), "{alone:?}");
-    assert_eq!(alone.first(), Some(&400), "{alone:?}");
+    assert_eq!(alone.first(), Some(&422), "{alone:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,9 +43,11 @@ async fn attempts_to_sign_in_count_together() {
     let path = "/api/v1/auths/signin";
     let body = json!({"email": "nobody@example.org", "password": "wrong password"});
     let send = async |host, count| statuses(host, path, &body, count).await;
-    assert_eq!(send(&hosts.first, 8).await, [400; 8]);
-    assert_eq!(send(&hosts.second, 7).await, [400; 7]);
-    assert_eq!(send(&hosts.second, 1).await, [429]);
+    // Less than a host allows by itself. A slow machine needs seconds for each, in which a few more are allowed.
+    assert_eq!(send(&hosts.first, 12).await, [400; 12]);
+    let other = send(&hosts.second, 12).await;
+    assert_eq!(other.first(), Some(&400), "{other:?}");
+    assert_eq!(other.last(), Some(&429), "{other:?}");
     let pattern = format!("{}:pinhole:rate:*", hosts.prefix);
     let keys: Vec<String> = hosts.command(&["KEYS", &pattern]).await;
     assert_eq!(keys.len(), 2, "{keys:?}");

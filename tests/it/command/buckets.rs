@@ -73,8 +73,8 @@ async fn start_names_an_endpoint_that_cannot_be_reached() {
     assert!(line.contains(expected), "{line}");
     let proxy = ("HTTP_PROXY", "http://127.0.0.1:1");
     let service = FakeUpstream::json(503, serde_json::Value::Null).await;
-    let line = start_with_endpoint(&service.url(), &[proxy]);
-    assert!(line.contains("a request failed (status 503)"), "{line}");
+    let failed = start_with_endpoint(&service.url(), &[proxy]);
+    assert!(failed.contains("a request failed (status 503)"), "{failed}");
 }
 
 #[test]

@@ -96,7 +96,7 @@ async fn bucket_stores_what_a_directory_stores(bucket: TestBucket) {
     assert!(png.starts_with(b"\x89PNG\r\n\x1a\n"));
     let zip = format!("/api/v1/gallery/zip?ids={}", super::file_id(&generated));
     let zip = response_bytes(server.get(&zip)).await;
-    assert!(zip.windows(png.len()).any(|part| part == png));
+    assert!(zip.windows(png.len()).any(|bytes| bytes == png));
     assert!(!server.data_dir.path().join("files").exists());
 
     let server = server.restart(&bucket.variables()).await;
@@ -123,9 +123,9 @@ async fn bucket_is_checked_and_swept(bucket: TestBucket) {
     files.check_bucket().await;
     assert!(files.is_available());
     let retention = Some(Duration::ZERO);
-    let sweep = files.clean_up(retention, Confirmation::Administrator).await;
+    let confirmed = files.clean_up(retention, Confirmation::Administrator).await;
     // Files of this second are not older than it.
-    let Sweep { expired, orphaned } = sweep.unwrap();
+    let Sweep { expired, orphaned } = confirmed.unwrap();
     assert_eq!(count_objects(&bucket).await, 5 - expired);
     assert_eq!(orphaned, 0);
 }
@@ -241,10 +241,10 @@ async fn bucket_of_another_database_is_not_swept_or_copied_to() {
         .env("PINHOLE_DATA", second.data_dir.path())
         .envs(bucket.variables())
         .output();
-    let error = String::from_utf8(output.await.unwrap().stderr).unwrap();
+    let message = String::from_utf8(output.await.unwrap().stderr).unwrap();
     assert!(
-        error.contains("has the files of another database"),
-        "{error}"
+        message.contains("has the files of another database"),
+        "{message}"
     );
 }
 

@@ -35,7 +35,7 @@ async fn content_is_never_more_or_less_than_was_stored() {
         format!("0-{}/{}", length - 1, length + 1),
     );
     let (start, bytes) = (&gif(9)[..9], gif(9));
-    let send = |bytes: &[u8]| vec![RawStep::Send(Bytes::copy_from_slice(bytes)), RawStep::Close];
+    let send = |body: &[u8]| vec![RawStep::Send(Bytes::copy_from_slice(body)), RawStep::Close];
     let flood = || RawStep::Flood(Bytes::from_static(b"5\r\nhello\r\n"));
     let chunked = |status: &str| {
         let head = format!("HTTP/1.1 {status}\r\n{HEADERS}transfer-encoding: chunked\r\n\r\n");
@@ -65,8 +65,8 @@ async fn content_is_never_more_or_less_than_was_stored() {
         }
     }
     gcs.upstream.reset();
-    let bytes = super::super::response_bytes(server.get(&content_url(&row))).await;
-    assert_eq!(bytes, gif(9));
+    let restored = super::super::response_bytes(server.get(&content_url(&row))).await;
+    assert_eq!(restored, gif(9));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +107,7 @@ async fn list_with_hostile_names_removes_nothing() {
             Err(error) => assert!(format!("{error:#}").contains("cannot list"), "{error:#}"),
         }
         let after = gcs.names();
-        assert!(before.iter().all(|name| after.contains(name)), "{name}");
+        assert!(before.iter().all(|it| after.contains(it)), "{name}");
         gcs.remove(&name);
     }
     let flood = RawStep::Flood(Bytes::from_static(b"14\r\n<ListBucketResult>  \r\n"));

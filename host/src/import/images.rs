@@ -187,7 +187,7 @@ fn image_record(source: &SourceFile, meta: &Meta) -> ImageRecord {
 }
 
 fn is_size(text: &str) -> bool {
-    let is_number = |text: &str| text.parse::<u32>().is_ok();
+    let is_number = |side: &str| side.parse::<u32>().is_ok();
     text.split_once('x')
         .is_some_and(|(width, height)| is_number(width) && is_number(height))
 }

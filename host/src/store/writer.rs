@@ -23,8 +23,8 @@ use super::identity_cache::{IdentityCache, IdentityChange};
 /// How long a write waits for those of this process that came before it.
 const MAX_QUEUE_TIME: Duration = Duration::from_secs(2);
 
-/// Begins a transaction of PostgreSQL. It waits as long for rows that others have locked.
-const BEGIN_POSTGRES: &str = "BEGIN; SET LOCAL lock_timeout = '2s'";
+/// Begins a transaction of PostgreSQL, and limits how long it waits for rows that others have locked.
+const BEGIN_POSTGRES: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
 
 /// What transactions that write start from.
 #[derive(Debug)]

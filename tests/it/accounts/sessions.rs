@@ -187,7 +187,12 @@ async fn session_survives_restart_with_same_secret() {
     let server = server(&[]).await;
     let (id, token) = create_user(&server, "ada", "user").await;
     let reopen = async |variables: &[(&str, &str)]| {
-        let config = Config::new(environment(&server.data_dir, variables)).unwrap();
+        let of_database = server.database.variables();
+        let of_database = of_database
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
+        let all: Vec<_> = of_database.chain(variables.iter().copied()).collect();
+        let config = Config::new(environment(&server.data_dir, &all)).unwrap();
         let app = App::open(&config).await.unwrap();
         let known = app.accounts.authenticate(&token).await.unwrap();
         known.map(|identity| identity.user.id)

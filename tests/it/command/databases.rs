@@ -129,8 +129,7 @@ fn database_is_copied_to_postgresql_and_back() {
             &image,
         );
         assert_eq!(made.0, 200, "{made:?}");
-        let chat =
-            json!({"chat": {"title": "Foxes\u{0}", "history": {"messages": {}}}}).to_string();
+        let chat = json!({"chat": {"title": "Foxes", "history": {"messages": {}}}}).to_string();
         let added = http(server.address(), "POST", "/api/v1/chats/new", &key, &chat);
         assert_eq!(added.0, 200, "{added:?}");
         let from = format!("sqlite:{}", sqlite.path("data/pinhole.db").display());

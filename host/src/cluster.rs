@@ -56,7 +56,7 @@ pub use entry::{Entry, MAX_EVENT_BYTES, MAX_STORED_EVENT_BYTES, StreamId};
 pub use outbox::{MAX_QUEUED_BYTES, MAX_QUEUED_EVENTS, OutgoingEvent};
 pub use rate::{Quota, RateScope};
 pub use replay::Replay;
-pub use subscriber::{Inbox, Incoming};
+pub use subscriber::{Inbox, Incoming, OnEvent};
 pub use task_list::TaskOwner;
 pub use watches::Watch;
 

@@ -152,8 +152,11 @@ impl Events {
             },
         });
         // Under the lock, so that other hosts get the events in order.
-        if let Some((cluster, event)) = outgoing {
-            cluster.publish(OutgoingEvent { number, ..event });
+        if let Some((cluster, unnumbered)) = outgoing {
+            cluster.publish(OutgoingEvent {
+                number,
+                ..unnumbered
+            });
         }
     }
 

@@ -290,7 +290,7 @@ impl Sender<'_> {
             self.add_to_stream(&mut commands, user_id, &gap, "", &[]);
         }
         let results = self.link.query_all(&commands).await;
-        let is_sent = |results: &Vec<_>| results.iter().all(Result::is_ok);
+        let is_sent = |replies: &Vec<_>| replies.iter().all(Result::is_ok);
         if !results.is_ok_and(|it| is_sent(&it)) {
             for user_id in users {
                 self.outbox.add_lost(user_id);

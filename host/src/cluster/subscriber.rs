@@ -39,10 +39,13 @@ pub enum Incoming {
     Unfollowed,
 }
 
+/// Receives an event of a user.
+pub type OnEvent = Box<dyn Fn(&str, Incoming) + Send + Sync>;
+
 /// Receives what other hosts publish.
 pub struct Inbox {
     /// Receives events of a user.
-    pub on_event: Box<dyn Fn(&str, Incoming) + Send + Sync>,
+    pub on_event: OnEvent,
     /// Called when another host has changed the database.
     pub on_hint: Box<dyn Fn() + Send + Sync>,
 }

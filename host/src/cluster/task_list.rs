@@ -122,10 +122,10 @@ impl Shared {
 
     /// True if a task of a host is this user's.
     pub(super) async fn is_task_of(&self, id: &str, user_id: &str) -> bool {
-        let mut owner = redis::cmd("GET");
-        owner.arg(self.keys.task_owner(id));
-        let found: Result<Option<Vec<u8>>, _> = self.link.query(&owner).await;
-        matches!(found, Ok(Some(id)) if id == user_id.as_bytes())
+        let mut read = redis::cmd("GET");
+        read.arg(self.keys.task_owner(id));
+        let found: Result<Option<Vec<u8>>, _> = self.link.query(&read).await;
+        matches!(found, Ok(Some(owner)) if owner == user_id.as_bytes())
     }
 
     fn lock_tasks<T>(&self, change: impl FnOnce(&mut HashMap<String, TaskOwner>) -> T) -> T {

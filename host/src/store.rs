@@ -202,6 +202,12 @@ impl Store {
         })
     }
 
+    /// True if servers on other machines can use the same database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.database, Database::Postgres(_))
+    }
+
     /// The versions of the tables before and after this store was opened.
     #[must_use]
     pub fn schema_versions(&self) -> SchemaVersions {

@@ -38,10 +38,10 @@ impl Hosts {
         let proxy = Proxy::start(address).await;
         let prefix = format!("test-{}", std::process::id());
         let proxied = format!("redis://{}", proxy.address);
-        let with_redis = |url| {
+        let with_redis = |redis| {
             let mut all = vec![
                 ("IMAGE_GENERATION_ENGINE", "sketch"),
-                ("REDIS_URL", url),
+                ("REDIS_URL", redis),
                 ("REDIS_KEY_PREFIX", prefix.as_str()),
             ];
             all.extend(variables);

@@ -19,9 +19,10 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 impl App {
     /// Loads what other hosts change, and tells them what this one changes. Never returns.
     pub async fn follow_hosts(self: Arc<Self>) {
-        let Some(cluster) = self.events.cluster() else {
+        let cluster = self.events.cluster();
+        if cluster.is_none() && !self.store.is_shared() {
             return std::future::pending().await;
-        };
+        }
         let mut known = self.loaded_revisions;
         let mut polls = tokio::time::interval(POLL_INTERVAL);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -38,7 +39,7 @@ impl App {
                     continue;
                 }
             };
-            if is_own {
+            if let Some(cluster) = cluster.filter(|_| is_own) {
                 let hint = json!({
                     "settings": current.settings,
                     "engines": current.engines,

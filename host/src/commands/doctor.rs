@@ -166,7 +166,7 @@ impl Checks {
             Ok(_) => {
                 let name = match &config.database {
                     DatabaseLocation::DataDirectory => Store::FILE.to_owned(),
-                    DatabaseLocation::Sqlite(path) => path.display().to_string(),
+                    DatabaseLocation::Sqlite(file) => file.display().to_string(),
                     DatabaseLocation::Postgres(server) => format!("PostgreSQL at {server}"),
                 };
                 self.add("database", Status::Ok, format!("{name} can be used"));

@@ -271,8 +271,8 @@ impl OpenWebUi {
     /// The groups after this id.
     pub async fn groups(&mut self, after: &str) -> sqlx::Result<Vec<ReadRow<SourceGroup>>> {
         let fields = ["id", "name", "description", "created_at"].map(short);
-        let permissions = bounded("permissions", MAX_PERMISSIONS_BYTES);
-        let fields = format!("{}, {permissions}", fields.join(", "));
+        let bounded_permissions = bounded("permissions", MAX_PERMISSIONS_BYTES);
+        let fields = format!("{}, {bounded_permissions}", fields.join(", "));
         let rows = self.page(&fields, "\"group\"", "id", after).await?;
         let group = |row: Columns| {
             let [id, name, description, created_at, permissions] = columns(row);

@@ -170,9 +170,9 @@ async fn backup_of_a_busy_server_has_the_bytes_of_each_row() {
     let mut line = String::new();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     out.read_line(&mut line).unwrap();
-    let (_, address) = line.trim_end().split_once(" listening on http://").unwrap();
+    let (_, restored_address) = line.trim_end().split_once(" listening on http://").unwrap();
     let (status, response) = http(
-        address.parse().unwrap(),
+        restored_address.parse().unwrap(),
         "GET",
         "/api/v1/gallery?limit=1",
         &key,
@@ -185,7 +185,7 @@ async fn backup_of_a_busy_server_has_the_bytes_of_each_row() {
         .to_owned();
     let client = pinhole_tests::http_client();
     let image = client
-        .get(format!("http://{address}{url}"))
+        .get(format!("http://{restored_address}{url}"))
         .bearer_auth(&key);
     let image = image.send().await.unwrap();
     assert_eq!(
@@ -321,13 +321,13 @@ async fn restore_takes_only_an_empty_directory() {
         .unwrap();
     child.stdin.take().unwrap().write_all(&whole).unwrap();
     assert!(child.wait_with_output().unwrap().status.success());
-    let mut command = program.command(&[
+    let mut piped = program.command(&[
         "--data",
         program.path("piped").to_str().unwrap(),
         "backup",
         "-",
     ]);
-    let output = command.stdout(Stdio::piped()).output().unwrap();
+    let output = piped.stdout(Stdio::piped()).output().unwrap();
     let mut paths = Vec::new();
     for entry in tar::Archive::new(output.stdout.as_slice())
         .entries()
@@ -394,9 +394,11 @@ fn backup_needs_a_database_and_a_directory() {
         "{message}"
     );
     assert!(!program.path("data").exists());
-    let program = stopped_server();
-    let message = program.run(&["backup", "missing/x.tar"]).failed(1);
-    assert!(message.contains("cannot write missing/x.tar"), "{message}");
+    let unwritten = stopped_server().run(&["backup", "missing/x.tar"]).failed(1);
+    assert!(
+        unwritten.contains("cannot write missing/x.tar"),
+        "{unwritten}"
+    );
 }
 
 #[test]

@@ -155,8 +155,7 @@ async fn fill(source: &mut Source) {
 async fn people_find_everything(mut source: Source) {
     fill(&mut source).await;
     let program = Program::new(&["sketch", "openai"]);
-    let server = program.serve();
-    drop(server);
+    drop(program.serve());
 
     // A dry run reports the same and writes nothing.
     let before = snapshot(&program.path("data"));
@@ -263,7 +262,7 @@ async fn people_find_everything(mut source: Source) {
         .await;
     let again = report(&import(&program, &source, &["--json"]));
     assert_eq!(counts(&again, "users"), [3, 1, 2, 0]);
-    for (kind, found) in [
+    for (kind, existing) in [
         ("api_keys", 1),
         ("groups", 1),
         ("memberships", 1),
@@ -271,7 +270,7 @@ async fn people_find_everything(mut source: Source) {
         ("chats", 1),
         ("settings", 7),
     ] {
-        assert_eq!(counts(&again, kind), [found, 0, found, 0], "{kind}");
+        assert_eq!(counts(&again, kind), [existing, 0, existing, 0], "{kind}");
     }
     source.remove().await;
 }
@@ -280,8 +279,8 @@ async fn people_find_everything(mut source: Source) {
 fn snapshot(directory: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
     let mut files = Vec::new();
     let mut waiting = vec![directory.to_owned()];
-    while let Some(directory) = waiting.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
+    while let Some(parent) = waiting.pop() {
+        for entry in fs::read_dir(parent).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
             let metadata = entry.metadata().unwrap();

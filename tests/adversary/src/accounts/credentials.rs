@@ -172,12 +172,11 @@ pub(super) async fn key_outlives_key(target: &AttackTarget) -> Result<()> {
     let data = tempfile::tempdir()?;
     let server = SmallServer::start(target, data.path(), &[]).await?;
     let ada = server.add_user("ada").await?;
-    let body = json!({"name": "short", "expires_at": EXPIRY});
-    let request = ClientRequest::json("/api/v1/auths/keys", &body);
-    let key = secret(&server.send_as(&ada.token, request).await?, "key")?;
-    let body = json!({"key": key});
+    let expiring = json!({"name": "short", "expires_at": EXPIRY});
+    let creation = ClientRequest::json("/api/v1/auths/keys", &expiring);
+    let key = secret(&server.send_as(&ada.token, creation).await?, "key")?;
     let signed_in = server
-        .post_anonymously("/api/v1/auths/signin", &body)
+        .post_anonymously("/api/v1/auths/signin", &json!({"key": key}))
         .await?;
     let session = secret(&signed_in, "token")?;
     for credential in [&key, &session] {

@@ -160,7 +160,7 @@ fn hostile_archive_is_refused_and_leaves_nothing() {
         EntryType::Fifo,
     ] {
         let entry = (b"files/a".to_vec(), kind, Vec::new());
-        let archive = ForgedArchive {
+        let named_long = ForgedArchive {
             entries: vec![entry],
             ..forged()
         };
@@ -178,7 +178,7 @@ fn hostile_archive_is_refused_and_leaves_nothing() {
     assert_refused(
         &program,
         "long name",
-        &archive.bytes(),
+        &named_long.bytes(),
         "which no backup has",
     );
     for (name, length, reason) in [

@@ -239,9 +239,9 @@ async fn import_refuses_a_wrong_source_in_one_line() {
         "{message}"
     );
     source.run("DROP TABLE group_member").await;
-    let message = import(&program, &source, &[]).failed(1);
+    let unknown = import(&program, &source, &[]).failed(1);
     assert!(
-        message.contains("it is not one of Open WebUI 0.6.43 or later"),
-        "{message}"
+        unknown.contains("it is not one of Open WebUI 0.6.43 or later"),
+        "{unknown}"
     );
 }

@@ -52,8 +52,8 @@ pub(super) struct Source {
 enum Database {
     Sqlite(Option<SqliteConnection>),
     Postgres {
-        connection: PgConnection,
-        server: PgConnectOptions,
+        connection: Box<PgConnection>,
+        server: Box<PgConnectOptions>,
         url: String,
         name: String,
     },
@@ -83,15 +83,15 @@ impl Source {
         connection.close().await.unwrap();
         let (base, query) = url.split_once('?').unwrap_or((&url, ""));
         let (base, _) = base.rsplit_once('/').unwrap();
-        let url = format!(
+        let new_url = format!(
             "{}/{name}?{query}",
             base.replacen("postgres://", "postgresql://", 1)
         );
-        let connection = server.clone().database(&name).connect().await.unwrap();
+        let created = server.clone().database(&name).connect().await.unwrap();
         let database = Database::Postgres {
-            connection,
-            server,
-            url: url.trim_end_matches('?').to_owned(),
+            connection: Box::new(created),
+            server: Box::new(server),
+            url: new_url.trim_end_matches('?').to_owned(),
             name,
         };
         Some(Self::new(database, tempfile::tempdir().unwrap()).await)
@@ -147,10 +147,10 @@ impl Source {
         } = self.database
         {
             connection.close().await.unwrap();
-            let mut connection = server.connect().await.unwrap();
+            let mut of_server = server.connect().await.unwrap();
             let drop = format!("DROP DATABASE {name}");
             sqlx::query(AssertSqlSafe(drop))
-                .execute(&mut connection)
+                .execute(&mut of_server)
                 .await
                 .unwrap();
         }
@@ -163,7 +163,9 @@ impl Source {
             Database::Sqlite(connection) => {
                 run.execute(connection.as_mut().unwrap()).await.map(|_| ())
             }
-            Database::Postgres { connection, .. } => run.execute(connection).await.map(|_| ()),
+            Database::Postgres { connection, .. } => {
+                run.execute(&mut **connection).await.map(|_| ())
+            }
         }
         .unwrap();
     }

@@ -160,7 +160,7 @@ fn hostile_archive_is_refused_and_leaves_nothing() {
         EntryType::Fifo,
     ] {
         let entry = (b"files/a".to_vec(), kind, Vec::new());
-        let named_long = ForgedArchive {
+        let archive = ForgedArchive {
             entries: vec![entry],
             ..forged()
         };
@@ -171,7 +171,7 @@ fn hostile_archive_is_refused_and_leaves_nothing() {
         EntryType::GNULongName,
         vec![b'a'; 9000],
     );
-    let archive = ForgedArchive {
+    let named_long = ForgedArchive {
         entries: vec![long_name],
         ..forged()
     };

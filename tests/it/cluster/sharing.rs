@@ -140,7 +140,9 @@ async fn foreign_data_in_redis_harms_nothing() {
     assert_eq!(next_number(&mut without).await, None);
     hosts.emit(&hosts.first, 4);
     hosts.command::<i64>(&["DEL", &stream]).await;
-    assert_eq!(next_number(&mut other).await, None);
+    // Stored if the key was removed before.
+    let fourth = next_number(&mut other).await;
+    assert!(matches!(fourth, None | Some(4)), "{fourth:?}");
     hosts.emit(&hosts.first, 5);
     assert_eq!(next_number(&mut other).await, Some(5));
 }

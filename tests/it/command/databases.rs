@@ -120,7 +120,7 @@ fn database_is_copied_to_postgresql_and_back() {
     let key = {
         let server = sqlite.serve();
         let key = server.key();
-        let image = json!({"prompt": "a fox"}).to_string();
+        let image = json!({"prompt": "a fox", "response_format": "url"}).to_string();
         let made = http(
             server.address(),
             "POST",
@@ -166,7 +166,7 @@ fn database_is_copied_to_postgresql_and_back() {
         let files = http(server.address(), "GET", "/api/v1/files/", &key, "");
         assert_eq!(files.0, 200, "{files:?}");
         assert!(files.1.contains("generated-image.png"), "{files:?}");
-        let image = json!({"prompt": "a hen"}).to_string();
+        let image = json!({"prompt": "a hen", "response_format": "url"}).to_string();
         let made = http(
             server.address(),
             "POST",

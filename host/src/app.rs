@@ -1,6 +1,7 @@
 //! The handles that a request may use, opened once from the [`Config`].
 
 mod binding_changes;
+mod durable_jobs;
 mod engine_events;
 mod maintenance;
 mod reload;
@@ -32,6 +33,7 @@ use crate::settings::{ChoiceReason, Overlay, Settings, StoredSettings};
 use crate::site::Site;
 use crate::store::Store;
 
+pub use durable_jobs::MAX_TAKEN_JOBS;
 pub use settings_change::ChangeError;
 pub use settings_preview::{MAX_PROBLEMS, SettingsPreview, SettingsProblem};
 
@@ -107,10 +109,15 @@ impl App {
             jobs: jobs.clone(),
         });
         let files = Files::open(&data, store.clone(), decoder.clone(), config.storage).await?;
-        fail_interrupted_turns(&store).await;
         let events = Events::new();
-        let active_jobs = ActiveJobs::new(store.clone(), events.clone(), decoder);
+        let host = uuid::Uuid::new_v4().to_string();
+        let added = store.add_host(&host, env!("CARGO_PKG_VERSION")).await;
+        added.context("cannot record the start of the server in the database")?;
+        let durable_host = config.durable_jobs.is_on(store.is_shared()).then_some(host);
+        let active_jobs =
+            ActiveJobs::new(files.clone(), store.clone(), events.clone(), durable_host);
         interrupt_old_jobs(&active_jobs).await;
+        fail_interrupted_turns(&store).await;
         let servers = &jobs.snapshot().settings.model_servers;
         let models = Models::open(servers, &jobs.egress, &audit).map_err(anyhow::Error::msg)?;
         let app = Self {

@@ -1,5 +1,6 @@
 //! The configuration that is fixed while the process runs. The only reader of the process's environment.
 
+mod durable_jobs;
 mod engine_rules;
 mod listen_address;
 mod machine_memory;
@@ -23,6 +24,7 @@ use crate::clients::{AllowedOrigins, ClientRules, ConnectionLimits, TrustedProxi
 use crate::files::StorageLimits;
 use crate::settings::{ValueKind, host_variables};
 
+pub use durable_jobs::DurableJobs;
 pub use engine_rules::{FirstUse, Strategy};
 pub use listen_address::ListenAddress;
 pub use page_choice::PageChoice;
@@ -35,6 +37,9 @@ pub const MAX_SLOTS: u32 = 10_000;
 /// Time of a job in seconds. Slow machines need minutes for an image.
 pub const DEFAULT_JOB_SECS: u64 = 600;
 const MAX_JOB_SECS: u64 = 24 * 3600;
+/// Seconds in which jobs may end after the signal to shut down.
+const DEFAULT_DRAIN_SECS: u64 = 30;
+const MAX_DRAIN_SECS: u64 = 3600;
 const MAX_RETENTION_DAYS: u64 = 36_500;
 /// Length of the audit log in MiB.
 const MAX_AUDIT_MIB: u64 = 1 << 20;
@@ -88,6 +93,10 @@ pub struct Config {
     pub slots_per_user: u32,
     /// `PINHOLE_JOB_TIMEOUT_SECS`: time of a job.
     pub job_timeout: Duration,
+    /// `PINHOLE_DURABLE_JOBS`: whether jobs continue after their process has ended.
+    pub durable_jobs: DurableJobs,
+    /// `PINHOLE_DRAIN_SECS`: how long jobs may continue after the signal to shut down.
+    pub drain_time: Duration,
     /// `PINHOLE_UPSTREAM_SILENCE_SECS`: how long a response of an upstream may pause.
     pub silence: Duration,
     /// `PINHOLE_NAT64_PREFIXES`: prefixes under which the network's translators reach IPv4.
@@ -241,6 +250,8 @@ impl Config {
             slots: u32::try_from(slots).unwrap_or(MAX_SLOTS),
             slots_per_user: u32::try_from(slots_per_user).unwrap_or(MAX_SLOTS),
             job_timeout: Duration::from_secs(job_secs),
+            durable_jobs: DurableJobs::from_environment(&environment)?,
+            drain_time: Duration::from_secs(parse_drain_secs(&environment)?),
             silence: silence.map_or(DEFAULT_SILENCE, Duration::from_secs),
             nat64,
             file_retention: retention_days.map(|days| Duration::from_secs(days * DAY_SECS)),
@@ -271,6 +282,15 @@ fn parse_number(environment: &Environment, name: &str, max: u64) -> Result<Optio
     match text.trim().parse() {
         Ok(number) if (1..=max).contains(&number) => Ok(Some(number)),
         _ => bail!("{name} is {text:?}: it must be a whole number from 1 to {max}"),
+    }
+}
+
+/// As [`parse_number`], but 0 ends jobs at once.
+fn parse_drain_secs(environment: &Environment) -> Result<u64> {
+    match environment.get("PINHOLE_DRAIN_SECS").map(str::trim) {
+        Some("0") => Ok(0),
+        _ => Ok(parse_number(environment, "PINHOLE_DRAIN_SECS", MAX_DRAIN_SECS)?
+            .unwrap_or(DEFAULT_DRAIN_SECS)),
     }
 }
 

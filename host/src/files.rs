@@ -7,6 +7,7 @@ mod data_url;
 mod delayed_storage;
 mod gallery;
 mod identity;
+mod job_images;
 pub mod link;
 pub mod lookup;
 mod objects;
@@ -31,7 +32,7 @@ use pinhole_images::{DecodeError, DecodeFor, Decoder, Image, ImageLimits};
 use serde_json::{Value, json};
 
 use crate::store::{
-    ChatFilter, FileRow, GalleryFields, NewFile, Page, SearchError, Store, User, now,
+    ChatFilter, FileRow, GalleryFields, JobRow, NewFile, Page, SearchError, Store, User, now,
 };
 use delayed_storage::StoreFailure;
 use identity::Identity;
@@ -41,7 +42,9 @@ use spool::{Spool, SpooledFile, SpooledJob};
 pub use crate::store::MessageLink;
 pub use cleanup::{Confirmation, Sweep};
 pub use data_url::{encode_data_url, is_data_url};
+pub use delayed_storage::{SaveError, SavedFiles};
 pub use gallery::UNDO_TIME;
+pub use job_images::JobImage;
 pub use lookup::MAX_SOURCES;
 pub use room::{NoRoom, StorageLimits};
 pub use spool::MAX_SPOOLED_BYTES;
@@ -105,7 +108,8 @@ impl Files {
     /// Stores the images of a job, all or none.
     ///
     /// With a link, the files are also linked to the message in the same transaction, unless the user has
-    /// no such chat. If they cannot be stored at this moment, they wait in the spool: clients get them, and
+    /// no such chat. `end_of` makes the row of the job's end, if it has one, which is written in the same transaction
+    /// too. If they cannot be stored at this moment, they wait in the spool: clients get them, and
     /// [`Self::store_spooled`] stores them later.
     pub async fn save_all(
         &self,
@@ -113,7 +117,8 @@ impl Files {
         images: &[Image],
         records: &[ImageRecord],
         link: Option<MessageLink<'_>>,
-    ) -> Result<Vec<FileRow>> {
+        end_of: impl FnOnce(&[FileRow]) -> Option<JobRow>,
+    ) -> Result<SavedFiles, SaveError> {
         let writes = images.iter().zip(records).map(|(image, record)| {
             let name = format!("generated-image.{}", image.extension());
             self.write_bytes(name, user_id, image, record.clone())
@@ -132,8 +137,10 @@ impl Files {
                 bytes,
             });
         }
+        let rows: Vec<FileRow> = files.iter().map(|file| file.row.clone()).collect();
         let job = SpooledJob {
             id: uuid::Uuid::new_v4().to_string(),
+            end: end_of(&rows).map(Box::new),
             files,
             link: link.map(|link| (link.chat_id.to_owned(), link.message_id.to_owned())),
         };
@@ -142,7 +149,10 @@ impl Files {
             None => self.insert_job(&job).await,
         };
         match stored {
-            Ok(()) => Ok(job.files.into_iter().map(|file| file.row).collect()),
+            Ok(()) => Ok(SavedFiles {
+                rows,
+                is_waiting: false,
+            }),
             Err(failure) => self.spool_or_remove(job, failure).await,
         }
     }
@@ -283,6 +293,11 @@ impl Files {
                 tracing::error!("cannot remove image {name}, the cleanup will retry: {error}");
             }
         }
+    }
+
+    /// Decodes images, within the limits of the process.
+    pub(crate) fn decoder(&self) -> &Decoder {
+        &self.decoder
     }
 
     /// The user's share of the process's memory.

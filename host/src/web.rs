@@ -198,12 +198,12 @@ async fn health() -> Json<Status> {
     summary = "Check that images can be generated with the default engine",
     responses(
         (status = 200, description = "the default engine can be used", body = Status),
-        (status = 503, description = "engines are being compiled, or the default engine does not exist", body = Status),
+        (status = 503, description = "engines are being compiled, the default engine does not exist, or the server is about to stop", body = Status),
     ),
     security(()),
 )]
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Status>) {
-    let status = app.jobs.snapshot().is_ready();
+    let status = app.jobs.snapshot().is_ready() && !app.active_jobs.is_draining();
     let code = if status {
         StatusCode::OK
     } else {

@@ -1,6 +1,8 @@
 //! The jobs API: jobs with rows, their events, and how they are stopped.
 
 mod chat;
+mod drain;
+mod durable;
 mod edits;
 mod events;
 mod list;

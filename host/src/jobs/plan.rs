@@ -93,6 +93,24 @@ impl JobPlan {
         })
     }
 
+    /// The plan of a job that this binding has ordered, so that no other one carries it out. `model` is the name that
+    /// the client requested.
+    pub(super) fn with_binding(
+        snapshot: Arc<Snapshot>,
+        binding: Arc<Binding>,
+        requester: Requester,
+        model: Option<&str>,
+    ) -> Self {
+        let alias = model.and_then(|model| snapshot.alias(model));
+        Self {
+            alias: alias.filter(|alias| alias.binding == binding.name).cloned(),
+            snapshot,
+            binding,
+            requester,
+            is_named: true,
+        }
+    }
+
     /// A plan of the operator for this binding.
     #[must_use]
     pub fn of_operator(snapshot: Arc<Snapshot>, binding: Arc<Binding>) -> Self {

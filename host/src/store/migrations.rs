@@ -10,7 +10,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 type Listed = (i64, &'static str, &'static str);
 
 /// The migrations in the order of their versions.
-const MIGRATIONS: [Listed; 12] = [
+const MIGRATIONS: [Listed; 13] = [
     (
         1,
         "people and files",
@@ -50,6 +50,11 @@ const MIGRATIONS: [Listed; 12] = [
         12,
         "keys and sessions",
         include_str!("migrations/0012_keys_and_sessions.sql"),
+    ),
+    (
+        15,
+        "durable jobs",
+        include_str!("migrations/0015_durable_jobs.sql"),
     ),
 ];
 

@@ -276,7 +276,7 @@ async fn store_images(
     let files = completed
         .save(&app.files, &app.store, user, None)
         .await
-        .map_err(|error| ApiError::internal(&error).without_retry())?;
+        .map_err(|error| ApiError::internal(&error.into()).without_retry())?;
     let entry = |(file, details)| StoredImage::new(file, details, &completed);
     let entries = files.into_iter().zip(&completed.image_details).map(entry);
     Ok(Json(entries.collect()))

@@ -16,7 +16,9 @@ use pinhole_sandbox::Edit;
 use crate::app::App;
 use crate::files::MAX_SOURCES;
 use crate::files::lookup::ImageReference;
-use crate::jobs::{AcceptError, BackgroundJob, JobPlan, JobRequest, Operation, RequestRecord};
+use crate::jobs::{
+    AcceptError, BackgroundJob, JOB_BYTES, JobPlan, JobRequest, Operation, RequestRecord,
+};
 use crate::store::{Idempotency, JobRow, User};
 use crate::web::auth;
 use crate::web::error::{ApiError, Rejection};
@@ -29,8 +31,6 @@ const MAX_KEY_BYTES: usize = 200;
 const KEY_HEADER: &str = "idempotency-key";
 const SOURCE: &str = "source";
 const MASK: &str = "mask";
-/// Memory of an active job, in addition to the texts of its request, in bytes.
-const JOB_BYTES: usize = 16 << 10;
 
 /// The images to make. Fields that are missing or null have the operator's defaults.
 #[derive(Deserialize, ToSchema)]
@@ -178,8 +178,6 @@ pub(super) async fn start(
     let job = BackgroundJob {
         jobs: app.jobs.clone(),
         active_jobs: app.active_jobs.clone(),
-        files: app.files.clone(),
-        store: app.store.clone(),
         user,
         plan,
         request,

@@ -1,0 +1,47 @@
+//! The images that a job edits, stored until it ends, so that another process can do it again.
+
+use std::io;
+
+use bytes::Bytes;
+use pinhole_images::Image;
+
+use super::Files;
+
+/// Which image of an edit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobImage {
+    /// The source with this index.
+    Source(usize),
+    Mask,
+}
+
+impl JobImage {
+    /// Starts with the job's id, by which the cleanup finds the job.
+    fn object_name(self, job_id: &str) -> String {
+        match self {
+            Self::Source(index) => format!("{job_id}.source{index}"),
+            Self::Mask => format!("{job_id}.mask"),
+        }
+    }
+}
+
+impl Files {
+    /// Stores an image of an active job. Before the job has a row, the cleanup removes it after an hour.
+    pub async fn put_job_image(&self, job_id: &str, which: JobImage, image: &Image) -> io::Result<()> {
+        let name = which.object_name(job_id);
+        self.objects.put(&name, image.bytes().clone()).await
+    }
+
+    /// The bytes of an image of an active job. `None` if they are missing.
+    pub async fn job_image(&self, job_id: &str, which: JobImage) -> io::Result<Option<Bytes>> {
+        self.objects.get(&which.object_name(job_id)).await
+    }
+
+    /// Removes an image of a job that has ended. The cleanup removes what remains.
+    pub async fn delete_job_image(&self, job_id: &str, which: JobImage) {
+        let name = which.object_name(job_id);
+        if let Err(error) = self.objects.delete(&name).await {
+            tracing::error!("cannot remove {name}, the cleanup will retry: {error}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Leases of jobs: which host runs a job until when, and how another one takes it.
+//!
+//! A host extends its leases while it runs. After a crash they expire, and another host takes the jobs. A host that was
+//! only slow then still works on them. It is excluded by the number of the attempt: each write for a job names it, and
+//! changes no row if another host took the job meanwhile.
+
+use std::collections::HashSet;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, QueryBuilder, Row, SqliteConnection};
+
+use super::files::insert_linked;
+use super::job_row::{COLUMNS, JobRow, job_from_row};
+use super::{MessageLink, NewFile, Store};
+
+/// How long a lease is valid, in seconds.
+pub const LEASE_SECS: i64 = 30;
+/// The database's time in seconds, because the clocks of hosts may differ. On PostgreSQL:
+/// `CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS BIGINT)`.
+pub(super) const DATABASE_NOW: &str = "unixepoch()";
+/// Lets hosts that claim at the same time take different jobs. SQLite has one writer. On PostgreSQL:
+/// `FOR UPDATE SKIP LOCKED`.
+const CLAIM_LOCK: &str = "";
+
+/// Which attempt of a job a write is for.
+#[derive(Clone, Copy, Debug)]
+pub struct JobAttempt<'a> {
+    pub id: &'a str,
+    pub attempt: i64,
+}
+
+/// A job whose lease a host has extended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeasedJob {
+    pub id: String,
+    pub attempt: i64,
+    /// A user stopped it on another host.
+    pub is_stopped: bool,
+}
+
+/// A job that a host has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedJob {
+    pub row: JobRow,
+    /// What the engine stored with the job.
+    pub remembered: Option<String>,
+    /// How many processes ended while the engine worked on the job.
+    pub crashes: i64,
+    /// A user stopped it.
+    pub is_stopped: bool,
+}
+
+impl Store {
+    /// Records that a host runs, and extends the leases of its jobs. Returns those that are still its own.
+    pub async fn extend_leases(&self, host: &str) -> sqlx::Result<Vec<LeasedJob>> {
+        let mut write = self.begin().await?;
+        let seen = format!("UPDATE hosts SET seen_at = {DATABASE_NOW} WHERE id = $1");
+        sqlx::query(AssertSqlSafe(seen))
+            .bind(host)
+            .execute(&mut *write)
+            .await?;
+        let extend = format!(
+            "UPDATE jobs SET leased_until = {DATABASE_NOW} + $2 WHERE host = $1 AND ended_at IS NULL
+                 AND leased_until > 0
+             RETURNING id, attempt, stop_requested"
+        );
+        let rows = sqlx::query(AssertSqlSafe(extend))
+            .bind(host)
+            .bind(LEASE_SECS)
+            .fetch_all(&mut *write)
+            .await?;
+        write.commit().await?;
+        let leased = rows.iter().map(|row| {
+            Ok(LeasedJob {
+                id: row.try_get("id")?,
+                attempt: row.try_get("attempt")?,
+                is_stopped: row.try_get::<i64, _>("stop_requested")? != 0,
+            })
+        });
+        leased.collect()
+    }
+
+    /// Takes the oldest job whose lease has expired. Its state is `waiting` from then on; `started_at` tells whether an
+    /// engine has worked on it.
+    pub async fn claim_job(&self, host: &str) -> sqlx::Result<Option<ClaimedJob>> {
+        // Nothing to claim is the usual case, and needs no turn among the writers.
+        let due = format!(
+            "SELECT id FROM jobs WHERE ended_at IS NULL AND host IS NOT NULL AND leased_until < {DATABASE_NOW}
+             ORDER BY id LIMIT 1"
+        );
+        let found = sqlx::query(AssertSqlSafe(due.clone()));
+        if found.fetch_optional(&self.pool).await?.is_none() {
+            return Ok(None);
+        }
+        let claim = format!(
+            "UPDATE jobs SET attempt = attempt + 1, host = $1, leased_until = {DATABASE_NOW} + $2, state = 'waiting',
+                 crashes = crashes + CASE WHEN state = 'running' AND leased_until > 0 THEN 1 ELSE 0 END
+             WHERE id = ({due} {CLAIM_LOCK}) RETURNING {COLUMNS}, remembered, crashes, stop_requested"
+        );
+        let mut write = self.begin().await?;
+        let row = sqlx::query(AssertSqlSafe(claim))
+            .bind(host)
+            .bind(LEASE_SECS)
+            .fetch_optional(&mut *write)
+            .await?;
+        write.commit().await?;
+        row.as_ref().map(claimed_from_row).transpose()
+    }
+
+    /// Gives a job to whichever host takes it first. Returns false if it was taken already, or has ended.
+    pub async fn hand_over_job(&self, job: JobAttempt<'_>) -> sqlx::Result<bool> {
+        self.update_attempt("leased_until = 0", job, None).await
+    }
+
+    /// Records that an upstream may receive an order. Returns false if the job is no longer this attempt's.
+    pub async fn mark_ordered(&self, job: JobAttempt<'_>) -> sqlx::Result<bool> {
+        self.update_attempt("ordered = 1", job, None).await
+    }
+
+    /// Stores what an engine notes. Returns false if the job is no longer this attempt's.
+    pub async fn set_remembered(&self, job: JobAttempt<'_>, note: &str) -> sqlx::Result<bool> {
+        self.update_attempt("remembered = $3", job, Some(note)).await
+    }
+
+    async fn update_attempt(
+        &self,
+        change: &'static str,
+        job: JobAttempt<'_>,
+        value: Option<&str>,
+    ) -> sqlx::Result<bool> {
+        let update =
+            format!("UPDATE jobs SET {change} WHERE id = $1 AND attempt = $2 AND ended_at IS NULL");
+        let mut query = sqlx::query(AssertSqlSafe(update)).bind(job.id).bind(job.attempt);
+        if let Some(value) = value {
+            query = query.bind(value);
+        }
+        let mut write = self.begin_statement().await?;
+        let updated = query.execute(&mut *write).await?;
+        write.commit().await?;
+        Ok(updated.rows_affected() > 0)
+    }
+
+    /// Records that another component carries out a job, which has ordered nothing so far.
+    pub async fn set_component(&self, row: &JobRow) -> sqlx::Result<bool> {
+        let mut write = self.begin_statement().await?;
+        let updated = sqlx::query(
+            "UPDATE jobs SET binding = $3, engine = $4, engine_version = $5, digest = $6, ordered = 0, remembered = NULL
+             WHERE id = $1 AND attempt = $2 AND ended_at IS NULL",
+        )
+        .bind(&row.id)
+        .bind(row.attempt)
+        .bind(&row.binding)
+        .bind(&row.engine)
+        .bind(&row.engine_version)
+        .bind(&row.digest)
+        .execute(&mut *write)
+        .await?;
+        write.commit().await?;
+        Ok(updated.rows_affected() > 0)
+    }
+
+    /// Stops active jobs of other hosts: one, or all of a user, or all. Their hosts notice it when they extend their
+    /// leases. Returns the number of those that were not stopped before.
+    pub async fn request_stop(
+        &self,
+        host: &str,
+        id: Option<&str>,
+        user_id: Option<&str>,
+    ) -> sqlx::Result<u64> {
+        let mut write = self.begin_statement().await?;
+        let stopped = sqlx::query(
+            "UPDATE jobs SET stop_requested = 1 WHERE ended_at IS NULL AND host IS NOT NULL AND host <> $1
+                 AND stop_requested = 0 AND (CAST($2 AS TEXT) IS NULL OR id = $2)
+                 AND (CAST($3 AS TEXT) IS NULL OR user_id = $3)",
+        )
+        .bind(host)
+        .bind(id)
+        .bind(user_id)
+        .execute(&mut *write)
+        .await?;
+        write.commit().await?;
+        Ok(stopped.rows_affected())
+    }
+
+    /// Adds the files of a job, links them to a message, and records the end of the job: all or nothing. Returns false
+    /// and changes nothing if the job is no longer this attempt's.
+    pub async fn finish_job(
+        &self,
+        end: &JobRow,
+        files: &[NewFile],
+        link: Option<MessageLink<'_>>,
+    ) -> sqlx::Result<bool> {
+        let mut transaction = self.begin().await?;
+        if !end_attempt(&mut transaction, end).await? {
+            return Ok(false);
+        }
+        insert_linked(&mut transaction, files, link).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// Those of the ids that are active jobs. Accepts a few hundred, the parameters of one statement.
+    pub async fn active_job_ids(
+        &self,
+        ids: &HashSet<String>,
+    ) -> sqlx::Result<HashSet<String>> {
+        let mut query = QueryBuilder::new("SELECT id FROM jobs WHERE ended_at IS NULL AND id IN (");
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(id);
+        }
+        query.push(")");
+        let rows = query.build_query_scalar().fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().collect())
+    }
+}
+
+/// Records how a job ended. Returns false if it is no longer this attempt's, or has ended.
+pub(super) async fn end_attempt(
+    connection: &mut SqliteConnection,
+    job: &JobRow,
+) -> sqlx::Result<bool> {
+    let ended = sqlx::query(
+        "UPDATE jobs SET state = $3, binding = $4, engine = $5, engine_version = $6, digest = $7,
+             ordered = $8, result = $9, error = $10, started_at = $11, ended_at = $12, duration_ms = $13
+         WHERE id = $1 AND attempt = $2 AND ended_at IS NULL",
+    )
+    .bind(&job.id)
+    .bind(job.attempt)
+    .bind(job.state.name())
+    .bind(&job.binding)
+    .bind(&job.engine)
+    .bind(&job.engine_version)
+    .bind(&job.digest)
+    .bind(i64::from(job.ordered))
+    .bind(&job.result)
+    .bind(&job.error)
+    .bind(job.started_at)
+    .bind(job.ended_at)
+    .bind(job.duration_ms)
+    .execute(connection)
+    .await?;
+    Ok(ended.rows_affected() > 0)
+}
+
+fn claimed_from_row(row: &SqliteRow) -> sqlx::Result<ClaimedJob> {
+    Ok(ClaimedJob {
+        row: job_from_row(row)?,
+        remembered: row.try_get("remembered")?,
+        crashes: row.try_get("crashes")?,
+        is_stopped: row.try_get::<i64, _>("stop_requested")? != 0,
+    })
+}

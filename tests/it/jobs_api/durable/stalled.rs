@@ -1,0 +1,41 @@
+//! A process that stalls until another one has taken its job. Both use one database, so it is PostgreSQL.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stalled_process_writes_nothing_for_a_job_that_was_taken() {
+    let Ok(database) = std::env::var("PINHOLE_TEST_POSTGRES") else {
+        eprintln!("skipped: PINHOLE_TEST_POSTGRES is not set");
+        return;
+    };
+    let comfy = Comfy::start().await;
+    let key = "0".repeat(64);
+    let durable = Durable::with_comfy(&comfy)
+        .with_variable("DATABASE_URL", &database)
+        .with_variable("WEBUI_SECRET_KEY", &key)
+        .with_variable("PINHOLE_SETTINGS_KEY", &key);
+    let stalled = durable.start();
+    durable.start_job(&stalled, &json!({"prompt": "a fox"})).await;
+    comfy.wait_for_orders(1).await;
+    stalled.signal("STOP").unwrap();
+    // The other one has a data directory of its own, and the same files.
+    let mut other = Durable::with_comfy(&comfy);
+    other.variables.clone_from(&durable.variables);
+    let files = other.data.path().join("files");
+    std::os::unix::fs::symlink(durable.data.path().join("files"), files).unwrap();
+    let looks = comfy.looks();
+    let second = other.start();
+    comfy.wait_for_look_after(looks).await;
+    comfy.finish();
+    let job = other.ended_job(&second).await;
+    assert_done(&job, "taken");
+    stalled.signal("CONT").unwrap();
+    let waiting = async {
+        while !stalled.log().contains("was taken by another process") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+    assert_eq!(other.ended_job(&second).await, job);
+    assert_eq!((comfy.orders(), comfy.cancellations()), (1, 0));
+}

@@ -14,6 +14,7 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// The second user's key, and its SHA-256 in hexadecimal, as the store holds it.
 const SECOND_KEY: &str = "sk-second";
@@ -77,6 +78,7 @@ pub struct TestServer {
     pub client: reqwest::Client,
     pub data_dir: TempDir,
     task: tokio::task::JoinHandle<()>,
+    _leases: AbortOnDropHandle<()>,
 }
 
 impl TestServer {
@@ -136,6 +138,7 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(pinhole::web::serve(listener, app.clone(), shutdown));
+        let leases = tokio::spawn(app.active_jobs.clone().extend_leases());
         Self {
             app,
             key: first_key.or(key).unwrap(),
@@ -143,6 +146,7 @@ impl TestServer {
             client: http_client(),
             data_dir,
             task,
+            _leases: AbortOnDropHandle::new(leases),
         }
     }
 

@@ -111,13 +111,18 @@ impl App {
         let files = Files::open(&data, store.clone(), decoder.clone(), config.storage).await?;
         let events = Events::new();
         let host = uuid::Uuid::new_v4().to_string();
-        let added = store.add_host(&host, env!("CARGO_PKG_VERSION")).await;
-        added.context("cannot record the start of the server in the database")?;
-        let durable_host = config.durable_jobs.is_on(store.is_shared()).then_some(host);
+        let is_durable = config.durable_jobs.is_on(store.is_shared());
+        match store.add_host(&host, env!("CARGO_PKG_VERSION")).await {
+            Err(error) if !is_durable => {
+                tracing::warn!("cannot record the start of the server: {error}")
+            }
+            added => added.context("cannot record the start of the server in the database")?,
+        }
+        let durable_host = is_durable.then(|| host.clone());
         let active_jobs =
             ActiveJobs::new(files.clone(), store.clone(), events.clone(), durable_host);
         interrupt_old_jobs(&active_jobs).await;
-        fail_interrupted_turns(&store).await;
+        fail_interrupted_turns(&store, &host).await;
         let servers = &jobs.snapshot().settings.model_servers;
         let models = Models::open(servers, &jobs.egress, &audit).map_err(anyhow::Error::msg)?;
         let app = Self {
@@ -293,8 +298,8 @@ fn open_data_dir(config: &Config) -> Result<Dir> {
 }
 
 /// Tells users of turns that ended with an earlier process.
-async fn fail_interrupted_turns(store: &Store) {
-    match store.fail_interrupted_turns().await {
+async fn fail_interrupted_turns(store: &Store, own_host: &str) {
+    match store.fail_interrupted_turns(own_host).await {
         Ok(0) => {}
         Ok(count) => tracing::warn!("{count} chat turn(s) were interrupted by the last stop"),
         Err(error) => tracing::error!("cannot report interrupted chat turns: {error}"),

@@ -289,8 +289,10 @@ fn parse_number(environment: &Environment, name: &str, max: u64) -> Result<Optio
 fn parse_drain_secs(environment: &Environment) -> Result<u64> {
     match environment.get("PINHOLE_DRAIN_SECS").map(str::trim) {
         Some("0") => Ok(0),
-        _ => Ok(parse_number(environment, "PINHOLE_DRAIN_SECS", MAX_DRAIN_SECS)?
-            .unwrap_or(DEFAULT_DRAIN_SECS)),
+        _ => Ok(
+            parse_number(environment, "PINHOLE_DRAIN_SECS", MAX_DRAIN_SECS)?
+                .unwrap_or(DEFAULT_DRAIN_SECS),
+        ),
     }
 }
 

@@ -36,6 +36,7 @@ mod running_jobs;
 mod size;
 mod snapshot;
 mod source_images;
+mod stored_job;
 mod taken_job;
 mod unfinished_job;
 mod verification;

@@ -29,6 +29,7 @@ mod held_body;
 mod images;
 mod jobs;
 mod json_body;
+mod keyed_job;
 mod openai;
 mod openapi;
 mod pace;

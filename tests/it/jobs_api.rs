@@ -5,6 +5,7 @@ mod drain;
 mod durable;
 mod edits;
 mod events;
+mod keyed;
 mod list;
 mod repeated;
 mod restart;

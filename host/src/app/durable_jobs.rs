@@ -19,17 +19,25 @@ impl App {
     /// logged and retried.
     pub async fn take_jobs(self: Arc<Self>) {
         let mut interval = tokio::time::interval(INTERVAL);
-        while self.active_jobs.durable_host().is_some() && !self.active_jobs.is_draining() {
+        let Some(host) = self.active_jobs.durable_host() else {
+            return;
+        };
+        while !self.active_jobs.is_draining() {
             interval.tick().await;
-            if let Err(error) = self.take_jobs_once().await {
-                tracing::error!("cannot take the jobs of an earlier process, will retry: {error:#}");
+            if let Err(error) = self.take_jobs_once(host).await {
+                tracing::error!(
+                    "cannot take the jobs of an earlier process, will retry: {error:#}"
+                );
             }
         }
     }
 
-    async fn take_jobs_once(self: &Arc<Self>) -> Result<()> {
-        // They may have images that wait to be stored.
+    async fn take_jobs_once(self: &Arc<Self>, host: &str) -> Result<()> {
+        // An earlier start may have left their images. To take such a job would lose them.
         self.files.store_spooled().await;
+        if self.files.has_waiting_ends() {
+            return Ok(());
+        }
         let is_reaper = self.active_jobs.is_reaper().await;
         if !is_reaper.context("cannot read who takes jobs")? {
             return Ok(());
@@ -49,7 +57,7 @@ impl App {
                 }
             });
         }
-        let failed = self.store.fail_interrupted_turns().await;
+        let failed = self.store.fail_interrupted_turns(host).await;
         failed.context("cannot report interrupted chat turns")?;
         Ok(())
     }

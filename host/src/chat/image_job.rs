@@ -13,8 +13,8 @@ use super::prompt::Prompt;
 use super::{Chat, Turn};
 use crate::files::{NoRoom, SaveError};
 use crate::jobs::{
-    self, AcceptError, CompletedJob, Continuation, Followed, ImageOrigin, JobPlan, JobRequest, JobRun, NewJob, NewJobOrigin, Operation,
-    ProgressEvents, RequestRecord,
+    self, AcceptError, CompletedJob, Continuation, Followed, ImageOrigin, JobPlan, JobRequest,
+    JobRun, NewJob, NewJobOrigin, Operation, ProgressEvents, RequestRecord,
 };
 
 /// Time after a stop in which an engine finds out whether its upstream can be stopped.

@@ -48,13 +48,17 @@ impl UpstreamWork {
     /// True if another process continues the turn's job, and finishes the turn.
     pub(super) fn is_released(&self) -> bool {
         let job = self.lock();
-        job.released.as_ref().is_some_and(CancellationToken::is_cancelled)
+        job.released
+            .as_ref()
+            .is_some_and(CancellationToken::is_cancelled)
     }
 
     /// True if a job was left that an upstream had started, and that nothing stops there.
     pub(super) fn may_continue(&self) -> bool {
         let job = self.lock();
-        job.usage.as_ref().is_some_and(|usage| usage.may_be_charged())
+        job.usage
+            .as_ref()
+            .is_some_and(|usage| usage.may_be_charged())
     }
 
     fn set(&self, usage: Option<Arc<Usage>>) {

@@ -37,6 +37,12 @@ impl Files {
         self.spool.has_end_of(job_id)
     }
 
+    /// True if the ends of jobs wait to be stored with their images.
+    #[must_use]
+    pub fn has_waiting_ends(&self) -> bool {
+        self.spool.jobs().iter().any(|job| job.end.is_some())
+    }
+
     /// Keeps images that could not be stored, if that may change. Otherwise removes their bytes.
     pub(super) async fn spool_or_remove(
         &self,
@@ -112,7 +118,9 @@ impl Files {
                     self.discard_spooled(&job).await;
                 }
                 Err(StoreFailure::Taken) => {
-                    tracing::warn!("images of the spool belong to a job that another process has taken");
+                    tracing::warn!(
+                        "images of the spool belong to a job that another process has taken"
+                    );
                     self.discard_spooled(&job).await;
                 }
             }

@@ -27,7 +27,12 @@ impl JobImage {
 
 impl Files {
     /// Stores an image of an active job. Before the job has a row, the cleanup removes it after an hour.
-    pub async fn put_job_image(&self, job_id: &str, which: JobImage, image: &Image) -> io::Result<()> {
+    pub async fn put_job_image(
+        &self,
+        job_id: &str,
+        which: JobImage,
+        image: &Image,
+    ) -> io::Result<()> {
         let name = which.object_name(job_id);
         self.objects.put(&name, image.bytes().clone()).await
     }

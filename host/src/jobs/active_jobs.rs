@@ -182,12 +182,7 @@ impl ActiveJobs {
 
     /// Adds a job to the active ones, whose row exists or is about to. `earlier_note` is what an attempt that may have
     /// ordered has noted.
-    pub(super) fn insert(
-        &self,
-        row: JobRow,
-        plan: &JobPlan,
-        earlier_note: Option<&str>,
-    ) -> JobRun {
+    pub(super) fn insert(&self, row: JobRow, plan: &JobPlan, earlier_note: Option<&str>) -> JobRun {
         let id = row.id.clone();
         let events = self.events_of(&row);
         let mut context = JobContext::new(id.clone());
@@ -386,7 +381,11 @@ impl ActiveJobs {
 
     /// Waits until no job is active.
     pub async fn wait_until_idle(&self) {
-        self.count.subscribe().wait_for(|count| *count == 0).await.ok();
+        self.count
+            .subscribe()
+            .wait_for(|count| *count == 0)
+            .await
+            .ok();
     }
 
     /// From now on, a job that ends without a result was interrupted.
@@ -448,6 +447,8 @@ impl ActiveJobs {
     /// number.
     pub async fn interrupt_old(&self) -> sqlx::Result<usize> {
         let mut rows = self.store.active_jobs().await?;
+        // The images of the spool store the end of their job.
+        rows.retain(|row| !self.files.has_end_of(&row.id));
         rows.retain(|row| self.lease.is_none() || (row.host.is_none() && !self.store.is_shared()));
         let count = rows.len();
         for mut row in rows {

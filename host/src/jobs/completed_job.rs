@@ -82,7 +82,9 @@ impl CompletedJob {
         user: &User,
         origin: Option<ImageOrigin<'_>>,
     ) -> Result<Vec<FileRow>, SaveError> {
-        let saved = self.save_with_end(files, store, user, origin, |_| None).await?;
+        let saved = self
+            .save_with_end(files, store, user, origin, |_| None)
+            .await?;
         Ok(saved.rows)
     }
 
@@ -130,6 +132,15 @@ pub struct CostEntry {
     amount: f64,
     /// A currency such as `USD`, or the upstream's own unit.
     unit: String,
+}
+
+impl From<CostEntry> for Cost {
+    fn from(entry: CostEntry) -> Self {
+        Self {
+            amount: entry.amount,
+            unit: entry.unit,
+        }
+    }
 }
 
 impl From<&Cost> for CostEntry {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use pinhole_images::Image;
 use pinhole_sandbox::{Edit, Limits};
 use serde::{Deserialize, Serialize};
@@ -24,6 +23,14 @@ pub struct Continuation {
     pub(super) has_written_prompt: bool,
     /// Added to the warnings of the job.
     pub(super) warning: Option<String>,
+}
+
+/// Why the images of a job cannot be used.
+pub(super) enum LoadError {
+    /// One is missing or broken.
+    Missing,
+    /// Another attempt may succeed.
+    Temporary(anyhow::Error),
 }
 
 impl Continuation {
@@ -73,7 +80,7 @@ impl Continuation {
         job_id: &str,
         user: &User,
         request: &RequestRecord,
-    ) -> Result<Option<Edit>> {
+    ) -> Result<Option<Edit>, LoadError> {
         if self.sources.is_empty() {
             return Ok(None);
         }
@@ -96,7 +103,9 @@ impl Continuation {
     /// Removes the images of a job that has ended.
     pub(super) async fn delete_images(&self, files: &Files, job_id: &str) {
         for index in 0..self.sources.len() {
-            files.delete_job_image(job_id, JobImage::Source(index)).await;
+            files
+                .delete_job_image(job_id, JobImage::Source(index))
+                .await;
         }
         if self.mask.is_some() {
             files.delete_job_image(job_id, JobImage::Mask).await;
@@ -110,13 +119,14 @@ async fn load_image(
     user: &User,
     which: JobImage,
     length: usize,
-) -> Result<Image> {
-    let lease = files.memory_of(user).lease(length).await?;
-    let bytes = files.job_image(job_id, which).await?;
-    let bytes = bytes.with_context(|| format!("an image that job {job_id} edits is missing"))?;
+) -> Result<Image, LoadError> {
+    let lease = files.memory_of(user).lease(length).await;
+    let lease = lease.map_err(|full| LoadError::Temporary(full.into()))?;
+    let bytes = files.job_image(job_id, which).await;
+    let bytes = bytes.map_err(|error| LoadError::Temporary(error.into()))?;
+    let bytes = bytes.ok_or(LoadError::Missing)?;
     let limits = Limits::job(Duration::ZERO).image;
-    let image = Image::from_upload(lease.attach(bytes), limits);
-    image.map_err(|refusal| anyhow::anyhow!(refusal.reason))
+    Image::from_upload(lease.attach(bytes), limits).map_err(|_| LoadError::Missing)
 }
 
 fn named(image: Image, file_id: Option<&str>) -> Image {

@@ -244,6 +244,17 @@ impl JobRecord {
         }
     }
 
+    /// The ids of the stored images.
+    pub fn file_ids(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.id.as_str())
+    }
+
+    /// The kind of the error of a job without images.
+    #[must_use]
+    pub fn error_code(&self) -> Option<&str> {
+        self.error.as_ref().map(|error| error.code.as_str())
+    }
+
     /// The error of a job without images, for its user.
     #[must_use]
     pub fn error_text(&self) -> Option<&str> {

@@ -173,7 +173,7 @@ impl JobRun {
             Followed::Done(Ok(completed)) => match self.save(&completed, user, origin).await {
                 Ok(ended) => Some(ended),
                 Err((SaveError::Taken, _)) => None,
-                Err((SaveError::Other(_), row)) => row.map(without_files),
+                Err((SaveError::Other(_), row)) => row.map(|row| without_files(*row)),
             },
         }
     }
@@ -205,7 +205,7 @@ impl JobRun {
         completed: &CompletedJob,
         user: &User,
         origin: Option<ImageOrigin<'_>>,
-    ) -> Result<EndedJob, (SaveError, Option<JobRow>)> {
+    ) -> Result<EndedJob, (SaveError, Option<Box<JobRow>>)> {
         CrashPoint::JobMade.reach("");
         let mut row = self.ended_row(JobState::Done);
         row.binding.clone_from(&completed.binding);
@@ -223,7 +223,10 @@ impl JobRun {
             })
         };
         let (files, store) = (self.jobs.files.clone(), self.jobs.store.clone());
-        match completed.save_with_end(&files, &store, user, origin, end_of).await {
+        match completed
+            .save_with_end(&files, &store, user, origin, end_of)
+            .await
+        {
             Ok(saved) => {
                 CrashPoint::JobEnded.reach("");
                 row.result = result_json(completed, &saved.rows);
@@ -245,11 +248,12 @@ impl JobRun {
             Err(error) => {
                 let id = &completed.job;
                 tracing::error!(job = id, "cannot store the images of job {id}: {error:#}");
-                let failure = json!({"message": "the image could not be stored", "code": "internal"});
+                let failure =
+                    json!({"message": "the image could not be stored", "code": "internal"});
                 row.state = JobState::Failed;
                 row.error = Some(failure.to_string());
                 self.end(row.clone(), EndStoring::Now).await;
-                Err((error, Some(row)))
+                Err((error, Some(Box::new(row))))
             }
         }
     }

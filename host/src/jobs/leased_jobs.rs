@@ -6,6 +6,7 @@
 //! which jobs it has lost: it drops them, and tells their upstreams nothing. Until then its writes change no row,
 //! because they name an older attempt, and its engines order nothing, because the time to order has passed.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use pinhole_sandbox::JournalEntry;
@@ -35,15 +36,21 @@ impl ActiveJobs {
         };
         let mut interval = tokio::time::interval(HEARTBEAT);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut unknown = HashSet::new();
         while !self.is_shutting_down() {
             interval.tick().await;
-            if let Err(error) = self.extend_leases_once(&lease).await {
+            if let Err(error) = self.extend_leases_once(&lease, &mut unknown).await {
                 tracing::error!("cannot extend the leases of jobs, will retry: {error}");
             }
         }
     }
 
-    async fn extend_leases_once(&self, lease: &HostLease) -> sqlx::Result<()> {
+    /// `unknown` are the jobs of the last time that this process did not know.
+    async fn extend_leases_once(
+        &self,
+        lease: &HostLease,
+        unknown: &mut HashSet<String>,
+    ) -> sqlx::Result<()> {
         let began = Instant::now();
         let known = self.stored_jobs();
         let leased = self.store.extend_leases(&lease.host).await?;
@@ -56,8 +63,17 @@ impl ActiveJobs {
                 None => self.lose(active),
             }
         }
-        for job in &leased {
-            self.release_unknown(job).await?;
+        let before = std::mem::take(unknown);
+        for job in leased
+            .iter()
+            .filter(|job| !self.lock().contains_key(&job.id))
+        {
+            // It may be about to start, or to end.
+            if before.contains(&job.id) {
+                self.hand_over_unknown(job).await?;
+            } else {
+                unknown.insert(job.id.clone());
+            }
         }
         // After the lost jobs were released, or they could order.
         lease.extend(began);
@@ -74,10 +90,7 @@ impl ActiveJobs {
     }
 
     /// Hands over a job whose row this process does not know: its insertion seemed to fail.
-    async fn release_unknown(&self, job: &LeasedJob) -> sqlx::Result<()> {
-        if self.lock().contains_key(&job.id) {
-            return Ok(());
-        }
+    async fn hand_over_unknown(&self, job: &LeasedJob) -> sqlx::Result<()> {
         let attempt = JobAttempt {
             id: &job.id,
             attempt: job.attempt,
@@ -89,7 +102,9 @@ impl ActiveJobs {
     fn stored_jobs(&self) -> Vec<ActiveJob> {
         let jobs = self.lock();
         let stored = jobs.values().filter(|job| {
-            job.stored.is_cancelled() && !job.released.is_cancelled() && job.row.borrow().host.is_some()
+            job.stored.is_cancelled()
+                && !job.released.is_cancelled()
+                && job.row.borrow().host.is_some()
         });
         stored.cloned().collect()
     }
@@ -139,7 +154,10 @@ impl ActiveJobs {
                 }
                 Err(error) => {
                     let id = &row.id;
-                    tracing::warn!(job = id, "cannot store the state of job {id}, will retry: {error}");
+                    tracing::warn!(
+                        job = id,
+                        "cannot store the state of job {id}, will retry: {error}"
+                    );
                     tokio::time::sleep(RETRY_INTERVAL).await;
                 }
             }
@@ -153,7 +171,8 @@ impl ActiveJob {
         let journal = self.context.journal.as_ref();
         let is_unordered = journal.is_some_and(|it| !it.has_order());
         let row = self.row.borrow();
-        let has_note = self.context.memory.latest().is_some() || self.context.memory.earlier().is_some();
+        let has_note =
+            self.context.memory.latest().is_some() || self.context.memory.earlier().is_some();
         row.state.is_active() && row.continuation.is_some() && (is_unordered || has_note)
     }
 }

@@ -123,6 +123,12 @@ impl JobPlan {
         }
     }
 
+    /// The binding, if the client named it or a model that stands for it.
+    #[must_use]
+    pub fn named_engine(&self) -> Option<&str> {
+        self.is_named.then_some(self.binding.name.as_str())
+    }
+
     /// True if the engine stops its upstream when the job is cancelled.
     #[must_use]
     pub fn stops_upstream(&self) -> bool {

@@ -16,7 +16,7 @@ use super::Jobs;
 use super::active_jobs::ActiveJobs;
 use super::background_job::{JOB_BYTES, MAX_QUEUE_TIME};
 use super::completed_job::ImageOrigin;
-use super::continuation::Continuation;
+use super::continuation::{Continuation, LoadError};
 use super::job_record::{ErrorRecord, RequestRecord};
 use super::job_run::{EndedJob, JobRun};
 use super::plan::{JobPlan, Operation};
@@ -61,6 +61,19 @@ impl From<anyhow::Error> for Obstacle {
     }
 }
 
+impl From<LoadError> for Obstacle {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Missing => Self::Failed(ErrorRecord {
+                message: "an image to edit is missing after a restart of the server".to_owned(),
+                code: "interrupted".to_owned(),
+                hint: Some("start it again".to_owned()),
+            }),
+            LoadError::Temporary(error) => Self::Temporary(error),
+        }
+    }
+}
+
 impl From<super::Error> for Obstacle {
     fn from(error: super::Error) -> Self {
         Self::Failed(ErrorRecord::new(&error))
@@ -80,7 +93,12 @@ impl ActiveJobs {
         let mut row = claimed.row.clone();
         match self.prepare(jobs, claimed).await {
             Ok(continued) => {
-                tracing::info!(job = row.id, "job {} continues: attempt {}", row.id, row.attempt);
+                tracing::info!(
+                    job = row.id,
+                    "job {} continues: attempt {}",
+                    row.id,
+                    row.attempt
+                );
                 return Ok(Some(TakenJob::Continues(Box::new(continued))));
             }
             Err(Obstacle::Temporary(error)) => {
@@ -107,7 +125,11 @@ impl ActiveJobs {
         self.events_of(row).emit(JOB, record);
     }
 
-    async fn prepare(&self, jobs: &Arc<Jobs>, claimed: ClaimedJob) -> Result<ContinuedJob, Obstacle> {
+    async fn prepare(
+        &self,
+        jobs: &Arc<Jobs>,
+        claimed: ClaimedJob,
+    ) -> Result<ContinuedJob, Obstacle> {
         let ClaimedJob {
             row,
             remembered,
@@ -142,7 +164,9 @@ impl ActiveJobs {
         let bytes = row.text_bytes().saturating_mul(4).saturating_add(JOB_BYTES);
         let memory = self.files.memory_of(&user).lease(bytes).await;
         let memory = memory.context("cannot load a job")?;
-        let edit = continuation.load_edit(&self.files, &row.id, &user, &record).await?;
+        let edit = continuation
+            .load_edit(&self.files, &row.id, &user, &record)
+            .await?;
         let place = self.take_place(&user).ok();
         let mut run = self.insert(row, &plan, note.as_deref());
         run.place = place;
@@ -180,14 +204,25 @@ impl ActiveJobs {
             let mut versions = snapshot.versions_of(&row.engine, &row.digest);
             let binding = versions.find(|it| it.name == row.binding).cloned();
             let binding = binding.ok_or(Obstacle::Interrupted)?;
-            return Ok(JobPlan::with_binding(snapshot.clone(), binding, requester, model));
+            return Ok(JobPlan::with_binding(
+                snapshot.clone(),
+                binding,
+                requester,
+                model,
+            ));
         }
         let operation = if row.operation == Operation::Edit.name() {
             Operation::Edit
         } else {
             Operation::Generate
         };
-        Ok(JobPlan::new(snapshot, operation, engine.as_deref(), model, requester)?)
+        Ok(JobPlan::new(
+            snapshot,
+            operation,
+            engine.as_deref(),
+            model,
+            requester,
+        )?)
     }
 }
 
@@ -209,7 +244,9 @@ impl ContinuedJob {
             ..run.context.clone()
         };
         let row = run.row();
-        let written_prompt = continuation.has_written_prompt.then(|| request.prompt.clone());
+        let written_prompt = continuation
+            .has_written_prompt
+            .then(|| request.prompt.clone());
         let origin = row.message_id.as_deref().map(|message_id| ImageOrigin {
             chat_id: row.chat_id.as_deref(),
             message_id,

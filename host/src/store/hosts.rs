@@ -16,10 +16,13 @@ impl Store {
     pub async fn add_host(&self, id: &str, version: &str) -> sqlx::Result<()> {
         let mut write = self.begin().await?;
         if !self.is_shared() {
-            sqlx::query("DELETE FROM hosts").execute(&mut *write).await?;
-            sqlx::query("UPDATE jobs SET leased_until = 1 WHERE ended_at IS NULL AND leased_until > 0")
-                .execute(&mut *write)
-                .await?;
+            for statement in [
+                "DELETE FROM hosts",
+                "DELETE FROM leases",
+                "UPDATE jobs SET leased_until = 1 WHERE ended_at IS NULL AND leased_until > 0",
+            ] {
+                sqlx::query(statement).execute(&mut *write).await?;
+            }
         }
         let insert = format!(
             "INSERT INTO hosts (id, version, started_at, seen_at) VALUES ($1, $2, {DATABASE_NOW}, {DATABASE_NOW})"

@@ -80,15 +80,15 @@ impl Store {
         leased.collect()
     }
 
-    /// Takes the oldest job whose lease has expired. Its state is `waiting` from then on; `started_at` tells whether an
+    /// Takes the oldest job of another host whose lease has expired, or that was handed over. Its state is `waiting` from then on; `started_at` tells whether an
     /// engine has worked on it.
     pub async fn claim_job(&self, host: &str) -> sqlx::Result<Option<ClaimedJob>> {
         // Nothing to claim is the usual case, and needs no turn among the writers.
         let due = format!(
-            "SELECT id FROM jobs WHERE ended_at IS NULL AND host IS NOT NULL AND leased_until < {DATABASE_NOW}
-             ORDER BY id LIMIT 1"
+            "SELECT id FROM jobs WHERE ended_at IS NULL AND (host <> $1 OR (host = $1 AND leased_until = 0))
+                 AND leased_until < {DATABASE_NOW} ORDER BY id LIMIT 1"
         );
-        let found = sqlx::query(AssertSqlSafe(due.clone()));
+        let found = sqlx::query(AssertSqlSafe(due.clone())).bind(host);
         if found.fetch_optional(&self.pool).await?.is_none() {
             return Ok(None);
         }
@@ -119,7 +119,8 @@ impl Store {
 
     /// Stores what an engine notes. Returns false if the job is no longer this attempt's.
     pub async fn set_remembered(&self, job: JobAttempt<'_>, note: &str) -> sqlx::Result<bool> {
-        self.update_attempt("remembered = $3", job, Some(note)).await
+        self.update_attempt("remembered = $3", job, Some(note))
+            .await
     }
 
     async fn update_attempt(
@@ -130,7 +131,9 @@ impl Store {
     ) -> sqlx::Result<bool> {
         let update =
             format!("UPDATE jobs SET {change} WHERE id = $1 AND attempt = $2 AND ended_at IS NULL");
-        let mut query = sqlx::query(AssertSqlSafe(update)).bind(job.id).bind(job.attempt);
+        let mut query = sqlx::query(AssertSqlSafe(update))
+            .bind(job.id)
+            .bind(job.attempt);
         if let Some(value) = value {
             query = query.bind(value);
         }
@@ -200,10 +203,7 @@ impl Store {
     }
 
     /// Those of the ids that are active jobs. Accepts a few hundred, the parameters of one statement.
-    pub async fn active_job_ids(
-        &self,
-        ids: &HashSet<String>,
-    ) -> sqlx::Result<HashSet<String>> {
+    pub async fn active_job_ids(&self, ids: &HashSet<String>) -> sqlx::Result<HashSet<String>> {
         let mut query = QueryBuilder::new("SELECT id FROM jobs WHERE ended_at IS NULL AND id IN (");
         let mut list = query.separated(", ");
         for id in ids {
@@ -250,4 +250,151 @@ fn claimed_from_row(row: &SqliteRow) -> sqlx::Result<ClaimedJob> {
         crashes: row.try_get("crashes")?,
         is_stopped: row.try_get::<i64, _>("stop_requested")? != 0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::JobState;
+    use crate::store::jobs::tests::{job, store};
+
+    fn leased(id: &str) -> JobRow {
+        JobRow {
+            host: Some("a".to_owned()),
+            continuation: Some("{}".to_owned()),
+            ..job(id, "ada")
+        }
+    }
+
+    /// As if this many seconds had passed.
+    async fn age_leases(store: &Store, secs: i64) {
+        sqlx::query("UPDATE jobs SET leased_until = leased_until - $1 WHERE leased_until > 0")
+            .bind(secs)
+            .execute(&store.pool)
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn expired_job_is_taken_once_and_lost_by_its_host() {
+        let (_data, store) = store().await;
+        let first = leased("1");
+        store.add_job(&first).await.unwrap();
+        store.add_job(&job("2", "ada")).await.unwrap();
+        assert_eq!(store.claim_job("b").await.unwrap(), None);
+        age_leases(&store, LEASE_SECS + 2).await;
+        // The host itself extends its lease instead.
+        assert_eq!(store.claim_job("a").await.unwrap(), None);
+        let taken = store.claim_job("b").await.unwrap().unwrap();
+        assert_eq!((taken.row.attempt, taken.crashes), (2, 0));
+        assert_eq!(taken.row.host.as_deref(), Some("b"));
+        assert_eq!(store.claim_job("c").await.unwrap(), None);
+        assert_eq!(store.extend_leases("a").await.unwrap(), []);
+        let [held] = &store.extend_leases("b").await.unwrap()[..] else {
+            panic!("one job")
+        };
+        assert_eq!((held.id.as_str(), held.attempt), ("1", 2));
+    }
+
+    #[tokio::test]
+    async fn writes_of_an_older_attempt_change_nothing() {
+        let (_data, store) = store().await;
+        let old = leased("1");
+        store.add_job(&old).await.unwrap();
+        assert!(store.mark_ordered(old.attempt()).await.unwrap());
+        assert!(store.set_remembered(old.attempt(), "p1").await.unwrap());
+        age_leases(&store, LEASE_SECS + 2).await;
+        let taken = store.claim_job("b").await.unwrap().unwrap();
+        assert_eq!(taken.remembered.as_deref(), Some("p1"));
+        assert!(taken.row.ordered);
+        let ended = JobRow {
+            state: JobState::Done,
+            ended_at: Some(1),
+            ..old.clone()
+        };
+        assert!(!store.mark_ordered(old.attempt()).await.unwrap());
+        assert!(!store.set_remembered(old.attempt(), "p2").await.unwrap());
+        assert!(!store.set_component(&old).await.unwrap());
+        assert!(!store.hand_over_job(old.attempt()).await.unwrap());
+        assert!(!store.end_job(&ended).await.unwrap());
+        assert!(!store.finish_job(&ended, &[], None).await.unwrap());
+        store.start_job(&ended).await.unwrap();
+        assert_eq!(store.job("1").await.unwrap(), Some(taken.row.clone()));
+        let own_end = JobRow {
+            attempt: 2,
+            ..ended
+        };
+        assert!(store.finish_job(&own_end, &[], None).await.unwrap());
+        assert!(!store.end_job(&own_end).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn only_a_crash_of_a_running_job_counts() {
+        let (_data, store) = store().await;
+        let mut row = leased("1");
+        store.add_job(&row).await.unwrap();
+        assert!(store.hand_over_job(row.attempt()).await.unwrap());
+        for (host, is_running, crashes) in [
+            ("b", true, 0),
+            ("c", true, 1),
+            ("d", false, 2),
+            ("e", false, 2),
+        ] {
+            let taken = store.claim_job(host).await.unwrap().unwrap();
+            assert_eq!(taken.crashes, crashes, "{host}");
+            assert_eq!(taken.row.state, JobState::Waiting);
+            row = taken.row;
+            if is_running {
+                (row.state, row.started_at) = (JobState::Running, Some(1));
+                store.start_job(&row).await.unwrap();
+            }
+            age_leases(&store, LEASE_SECS + 2).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn other_component_forgets_what_the_first_one_noted() {
+        let (_data, store) = store().await;
+        let mut row = leased("1");
+        store.add_job(&row).await.unwrap();
+        store.set_remembered(row.attempt(), "p1").await.unwrap();
+        store.mark_ordered(row.attempt()).await.unwrap();
+        row.binding = "other".to_owned();
+        assert!(store.set_component(&row).await.unwrap());
+        store.hand_over_job(row.attempt()).await.unwrap();
+        let taken = store.claim_job("b").await.unwrap().unwrap();
+        assert_eq!((taken.remembered, taken.row.ordered), (None, false));
+        assert_eq!(taken.row.binding, "other");
+    }
+
+    #[tokio::test]
+    async fn job_of_another_host_is_stopped_by_its_row() {
+        let (_data, store) = store().await;
+        for id in ["1", "2"] {
+            store.add_job(&leased(id)).await.unwrap();
+        }
+        let stop = async |host: &str, id: Option<&str>, user: Option<&str>| {
+            store.request_stop(host, id, user).await.unwrap()
+        };
+        assert_eq!(stop("a", Some("1"), None).await, 0);
+        assert_eq!(stop("b", Some("1"), None).await, 1);
+        assert_eq!(stop("b", None, Some("bob")).await, 0);
+        assert_eq!(stop("b", None, Some("ada")).await, 1);
+        let leases = store.extend_leases("a").await.unwrap();
+        assert!(leases.iter().all(|job| job.is_stopped) && leases.len() == 2);
+    }
+
+    #[tokio::test]
+    async fn start_of_a_database_alone_frees_the_jobs_of_the_last_process() {
+        let (_data, store) = store().await;
+        store.add_host("a", "1").await.unwrap();
+        store.add_job(&leased("1")).await.unwrap();
+        assert!(store.hold_lease("reaper", "a").await.unwrap());
+        assert!(!store.hold_lease("reaper", "b").await.unwrap());
+        store.add_host("b", "1").await.unwrap();
+        assert!(store.claim_job("b").await.unwrap().is_some());
+        assert!(store.hold_lease("reaper", "b").await.unwrap());
+        store.remove_host("b").await.unwrap();
+        assert!(store.hold_lease("reaper", "c").await.unwrap());
+    }
 }

@@ -145,30 +145,30 @@ async fn insert(connection: &mut SqliteConnection, job: &JobRow) -> sqlx::Result
              {DATABASE_NOW} + $21)"
     );
     sqlx::query(AssertSqlSafe(insert))
-    .bind(&job.id)
-    .bind(&job.user_id)
-    .bind(&job.origin)
-    .bind(&job.chat_id)
-    .bind(&job.message_id)
-    .bind(&job.operation)
-    .bind(job.state.name())
-    .bind(&job.request)
-    .bind(&job.binding)
-    .bind(&job.engine)
-    .bind(&job.engine_version)
-    .bind(&job.digest)
-    .bind(i64::from(job.ordered))
-    .bind(&job.result)
-    .bind(key)
-    .bind(request_hash)
-    .bind(job.created_at)
-    .bind(job.attempt)
-    .bind(&job.host)
-    .bind(&job.continuation)
-    .bind(LEASE_SECS)
-    .execute(connection)
-    .await
-    .map(|_| ())
+        .bind(&job.id)
+        .bind(&job.user_id)
+        .bind(&job.origin)
+        .bind(&job.chat_id)
+        .bind(&job.message_id)
+        .bind(&job.operation)
+        .bind(job.state.name())
+        .bind(&job.request)
+        .bind(&job.binding)
+        .bind(&job.engine)
+        .bind(&job.engine_version)
+        .bind(&job.digest)
+        .bind(i64::from(job.ordered))
+        .bind(&job.result)
+        .bind(key)
+        .bind(request_hash)
+        .bind(job.created_at)
+        .bind(job.attempt)
+        .bind(&job.host)
+        .bind(&job.continuation)
+        .bind(LEASE_SECS)
+        .execute(connection)
+        .await
+        .map(|_| ())
 }
 
 /// Removes an expired key from its job.
@@ -213,11 +213,11 @@ async fn remove_surplus(connection: &mut SqliteConnection, user_id: &str) -> sql
     .map(|_| ())
 }
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::store::JobState;
 
-    async fn store() -> (tempfile::TempDir, Store) {
+    pub(in crate::store) async fn store() -> (tempfile::TempDir, Store) {
         let data = tempfile::tempdir().unwrap();
         let store = Store::open(data.path()).await.unwrap();
         for user in ["ada", "bob"] {
@@ -230,7 +230,7 @@ mod tests {
         (data, store)
     }
 
-    fn job(id: &str, user_id: &str) -> JobRow {
+    pub(in crate::store) fn job(id: &str, user_id: &str) -> JobRow {
         JobRow {
             id: id.to_owned(),
             user_id: user_id.to_owned(),

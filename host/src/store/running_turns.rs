@@ -39,11 +39,12 @@ impl Store {
 
     /// True if a turn was recorded and not finished.
     pub async fn is_running_turn(&self, message: MessageLink<'_>) -> sqlx::Result<bool> {
-        let found = sqlx::query("SELECT 1 FROM running_turns WHERE chat_id = $1 AND message_id = $2")
-            .bind(message.chat_id)
-            .bind(message.message_id)
-            .fetch_optional(&self.pool)
-            .await?;
+        let found =
+            sqlx::query("SELECT 1 FROM running_turns WHERE chat_id = $1 AND message_id = $2")
+                .bind(message.chat_id)
+                .bind(message.message_id)
+                .fetch_optional(&self.pool)
+                .await?;
         Ok(found.is_some())
     }
 
@@ -58,19 +59,21 @@ impl Store {
         transaction.commit().await
     }
 
-    /// Gives the messages of recorded turns an error whose host has ended, except those whose job continues. Returns
-    /// their number.
-    pub async fn fail_interrupted_turns(&self) -> sqlx::Result<usize> {
+    /// Gives the messages of recorded turns an error whose host has ended, except those whose job continues. `own_host`
+    /// is this process. Returns their number.
+    pub async fn fail_interrupted_turns(&self, own_host: &str) -> sqlx::Result<usize> {
         let select = format!(
             "SELECT running_turns.chat_id, message_id, user_id FROM running_turns
              JOIN chats ON chats.id = running_turns.chat_id
-             WHERE NOT EXISTS (SELECT 1 FROM hosts WHERE hosts.id = running_turns.host
+             WHERE COALESCE(running_turns.host, '') <> $2
+                 AND NOT EXISTS (SELECT 1 FROM hosts WHERE hosts.id = running_turns.host
                      AND seen_at > {DATABASE_NOW} - $1)
                  AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.chat_id = running_turns.chat_id
                      AND jobs.message_id = running_turns.message_id AND ended_at IS NULL)"
         );
         let rows = sqlx::query(AssertSqlSafe(select))
             .bind(LEASE_SECS)
+            .bind(own_host)
             .fetch_all(&self.pool)
             .await?;
         for row in &rows {

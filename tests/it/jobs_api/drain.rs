@@ -8,17 +8,26 @@ async fn server_lets_its_jobs_end_and_accepts_no_others() {
     let comfy = Comfy::start().await;
     let durable = Durable::with_comfy(&comfy);
     let server = durable.start();
-    durable.start_job(&server, &json!({"prompt": "a fox"})).await;
+    durable
+        .start_job(&server, &json!({"prompt": "a fox"}))
+        .await;
     comfy.wait_for_orders(1).await;
     let is_ready = async || {
-        let response = durable.request(&server, http::Method::GET, "/ready").send().await;
+        let response = durable
+            .request(&server, http::Method::GET, "/ready")
+            .send()
+            .await;
         response.unwrap().status() == 200
     };
     assert!(is_ready().await);
     server.signal("TERM").unwrap();
     while is_ready().await {}
     let request = durable.request(&server, http::Method::POST, JOBS);
-    let refused = request.body(json!({"prompt": "b"}).to_string()).send().await.unwrap();
+    let refused = request
+        .body(json!({"prompt": "b"}).to_string())
+        .send()
+        .await
+        .unwrap();
     assert_eq!(refused.status(), 503);
     comfy.finish();
     assert_done(&durable.ended_job(&server).await, "drain");
@@ -36,7 +45,9 @@ async fn job_that_can_continue_is_handed_over_without_a_word_to_its_upstream() {
         let looks = comfy.looks();
         let server = durable.start();
         if stops == 1 {
-            durable.start_job(&server, &json!({"prompt": "a fox"})).await;
+            durable
+                .start_job(&server, &json!({"prompt": "a fox"}))
+                .await;
             comfy.wait_for_orders(1).await;
         } else {
             comfy.wait_for_look_after(looks).await;

@@ -33,7 +33,9 @@ impl Durable {
         Self {
             data,
             client: http_client(),
-            variables: all.map(|(name, value)| (*name, (*value).to_owned())).collect(),
+            variables: all
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
         }
     }
 
@@ -54,7 +56,11 @@ impl Durable {
     }
 
     pub(super) fn start(&self) -> ServerProcess {
-        let variables: Vec<_> = self.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let variables: Vec<_> = self
+            .variables
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
         start_command(Command::new(program()), self.data.path(), &variables)
     }
 
@@ -68,18 +74,33 @@ impl Durable {
             .env("PINHOLE_ENGINES", pinhole_tests::engines())
             .env("PINHOLE_LOG", "info")
             .env("PINHOLE_CRASH_AT", point)
-            .envs(self.variables.iter().map(|(name, value)| (*name, value.as_str())));
+            .envs(
+                self.variables
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_str())),
+            );
         ServerProcess::start(command).ok()
     }
 
-    pub(super) fn request(&self, server: &ServerProcess, method: http::Method, path: &str) -> reqwest::RequestBuilder {
+    pub(super) fn request(
+        &self,
+        server: &ServerProcess,
+        method: http::Method,
+        path: &str,
+    ) -> reqwest::RequestBuilder {
         let key = server.key.clone().unwrap();
         let request = self.client.request(method, format!("{}{path}", server.url));
-        request.bearer_auth(key).header("content-type", "application/json")
+        request
+            .bearer_auth(key)
+            .header("content-type", "application/json")
     }
 
     async fn get(&self, server: &ServerProcess, path: &str) -> Value {
-        let response = self.request(server, http::Method::GET, path).send().await.unwrap();
+        let response = self
+            .request(server, http::Method::GET, path)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), 200, "{path}");
         serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
     }
@@ -89,7 +110,11 @@ impl Durable {
         let response = request.body(body.to_string()).send().await.unwrap();
         let status = response.status();
         let bytes = response.bytes().await.unwrap();
-        assert!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&bytes));
+        assert!(
+            status.is_success(),
+            "{path}: {status} {}",
+            String::from_utf8_lossy(&bytes)
+        );
         serde_json::from_slice(&bytes).unwrap()
     }
 
@@ -113,7 +138,9 @@ impl Durable {
     fn job_images(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.data.path().join("files")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.contains(".source") || name.contains(".mask")).collect()
+        names
+            .filter(|name| name.contains(".source") || name.contains(".mask"))
+            .collect()
     }
 }
 
@@ -126,12 +153,20 @@ async fn crashed(server: Option<ServerProcess>, row: &str) {
         }
     };
     let waited = tokio::time::timeout(PATIENCE, waiting).await;
-    assert!(waited.is_ok(), "{row}: the server runs on\n{}", server.log());
+    assert!(
+        waited.is_ok(),
+        "{row}: the server runs on\n{}",
+        server.log()
+    );
 }
 
 pub(super) fn assert_done(job: &Value, row: &str) {
     assert_eq!(job["state"], "done", "{row}: {job}");
-    assert_eq!(job["files"].as_array().map(Vec::len), Some(1), "{row}: {job}");
+    assert_eq!(
+        job["files"].as_array().map(Vec::len),
+        Some(1),
+        "{row}: {job}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +183,9 @@ async fn crash_orders_once_and_loses_no_image() {
         comfy.finish();
         let durable = Durable::with_comfy(&comfy);
         let server = durable.start_crashing(point).unwrap();
-        durable.start_job(&server, &json!({"prompt": "a fox"})).await;
+        durable
+            .start_job(&server, &json!({"prompt": "a fox"}))
+            .await;
         crashed(Some(server), point).await;
         let next = durable.start();
         assert_done(&durable.ended_job(&next).await, point);
@@ -179,7 +216,11 @@ async fn killed_job_continues_with_its_order() {
     assert_eq!(comfy.orders(), 1);
     assert_eq!(durable.job_images(), [""; 0]);
     let url = job["files"][0]["url"].as_str().unwrap();
-    let image = durable.request(&third, http::Method::GET, url).send().await.unwrap();
+    let image = durable
+        .request(&third, http::Method::GET, url)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(image.status(), 200);
 }
 
@@ -199,7 +240,10 @@ async fn killed_job_without_a_note_is_interrupted() {
     ]);
     let orders = || {
         let lines = upstream.request_lines();
-        lines.iter().filter(|line| line.ends_with("txt2img")).count()
+        lines
+            .iter()
+            .filter(|line| line.ends_with("txt2img"))
+            .count()
     };
     let first = durable.start();
     durable.start_job(&first, &json!({"prompt": "a fox"})).await;

@@ -93,14 +93,14 @@ async fn interrupted_image_gets_a_last_status() {
     };
     record(other, &chat_id, "theirs").await;
     record(user_id, "missing", "a1").await;
-    assert_eq!(store.fail_interrupted_turns().await.unwrap(), 0);
+    assert_eq!(store.fail_interrupted_turns("own").await.unwrap(), 0);
     let empty = json!("");
     store.set_content(&chat_id, "a1", &empty).await.unwrap();
     let status = json!({"description": "Creating image", "done": false});
     store.add_status(&chat_id, "a1", &status).await.unwrap();
     record(user_id, &chat_id, "a1").await;
-    assert_eq!(store.fail_interrupted_turns().await.unwrap(), 1);
-    assert_eq!(store.fail_interrupted_turns().await.unwrap(), 0);
+    assert_eq!(store.fail_interrupted_turns("own").await.unwrap(), 1);
+    assert_eq!(store.fail_interrupted_turns("own").await.unwrap(), 0);
     let content = store.chat_content(&chat_id).await.unwrap().unwrap();
     let [message] = &content.messages[..] else {
         panic!("{content:?}");
@@ -131,5 +131,13 @@ async fn finished_turn_leaves_no_record() {
             .await;
     }
     server.app.tasks.shut_down().await;
-    assert_eq!(server.app.store.fail_interrupted_turns().await.unwrap(), 0);
+    assert_eq!(
+        server
+            .app
+            .store
+            .fail_interrupted_turns("own")
+            .await
+            .unwrap(),
+        0
+    );
 }

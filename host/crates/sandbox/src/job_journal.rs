@@ -249,7 +249,10 @@ mod tests {
     async fn order_after_an_earlier_one_needs_its_note_again() {
         let (journal, entries) = stored(Some("a"));
         let refused = journal.order().await;
-        assert!(matches!(refused, Err(OrderError::Refused(_))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(OrderError::Refused(_))),
+            "{refused:?}"
+        );
         assert!(journal.note("b".into()).await.is_err());
         assert!(journal.order().await.is_err() && journal.has_refused_order());
         journal.note("a".into()).await.unwrap();
@@ -282,7 +285,8 @@ mod tests {
         journal.close();
         assert!(matches!(journal.order().await, Err(OrderError::Closed)));
         assert!(journal.note("a".into()).await.is_err());
-        let (unread, pending) = JobJournal::new(watch::Sender::new(Instant::now()).subscribe(), None);
+        let (unread, pending) =
+            JobJournal::new(watch::Sender::new(Instant::now()).subscribe(), None);
         drop(pending);
         assert!(matches!(unread.order().await, Err(OrderError::Closed)));
         assert!(entries.lock().unwrap().is_empty());

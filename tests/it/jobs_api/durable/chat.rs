@@ -23,7 +23,9 @@ pub(in crate::jobs_api) async fn start_turn(durable: &Durable, server: &ServerPr
 async fn done_message(durable: &Durable, server: &ServerProcess, chat_id: &str) -> Value {
     let waiting = async {
         loop {
-            let chat = durable.get(server, &format!("/api/v1/chats/{chat_id}")).await;
+            let chat = durable
+                .get(server, &format!("/api/v1/chats/{chat_id}"))
+                .await;
             let message = &chat["chat"]["history"]["messages"]["a1"];
             if message["done"] == true {
                 return message.clone();
@@ -44,11 +46,16 @@ async fn killed_turn_gets_its_image() {
     comfy.finish();
     let next = durable.start();
     let message = done_message(&durable, &next, &chat_id).await;
-    assert_eq!(message["files"].as_array().map(Vec::len), Some(1), "{message}");
+    assert_eq!(
+        message["files"].as_array().map(Vec::len),
+        Some(1),
+        "{message}"
+    );
     assert_eq!(message["content"], "Here is your image.");
     let statuses = message["statusHistory"].as_array().unwrap();
     let last = statuses.last().unwrap();
-    let expected = json!({"description": "Image created, after the server was restarted", "done": true});
+    let expected =
+        json!({"description": "Image created, after the server was restarted", "done": true});
     assert_eq!(*last, expected, "{message}");
     assert_eq!(comfy.orders(), 1);
     assert_done(&durable.ended_job(&next).await, "turn");
@@ -77,6 +84,9 @@ async fn killed_turn_without_a_note_says_why_it_has_no_image() {
     let reason = message["error"]["content"].as_str().unwrap();
     assert!(reason.contains("may charge for it"), "{message}");
     let last = message["statusHistory"].as_array().unwrap().last().unwrap();
-    assert_eq!((&last["error"], &last["reason"]), (&json!(true), &json!(reason)));
+    assert_eq!(
+        (&last["error"], &last["reason"]),
+        (&json!(true), &json!(reason))
+    );
     assert_eq!(upstream.request_lines().len(), 1);
 }

@@ -43,7 +43,10 @@ impl Comfy {
 
     pub(in crate::jobs_api) async fn wait_for_orders(&self, count: usize) {
         let mut states = self.state.subscribe();
-        states.wait_for(|it| it.orders.len() >= count).await.unwrap();
+        states
+            .wait_for(|it| it.orders.len() >= count)
+            .await
+            .unwrap();
     }
 
     /// The number of requests for the queue.
@@ -77,12 +80,17 @@ fn respond(request: &RecordedRequest, state: &watch::Sender<State>) -> FakeRespo
         "/prompt" => {
             let id = request.json()["prompt_id"].as_str().unwrap().to_owned();
             state.send_modify(|state| state.orders.push(id.clone()));
-            FakeResponse::json(200, &json!({"prompt_id": id, "number": 1, "node_errors": {}}))
+            FakeResponse::json(
+                200,
+                &json!({"prompt_id": id, "number": 1, "node_errors": {}}),
+            )
         }
         "/queue" => {
             state.send_modify(|state| state.looks += 1);
             let State {
-                orders, is_finished, ..
+                orders,
+                is_finished,
+                ..
             } = state.borrow().clone();
             let running: Vec<Value> = orders
                 .iter()

@@ -15,7 +15,9 @@ async fn stalled_process_writes_nothing_for_a_job_that_was_taken() {
         .with_variable("WEBUI_SECRET_KEY", &key)
         .with_variable("PINHOLE_SETTINGS_KEY", &key);
     let stalled = durable.start();
-    durable.start_job(&stalled, &json!({"prompt": "a fox"})).await;
+    durable
+        .start_job(&stalled, &json!({"prompt": "a fox"}))
+        .await;
     comfy.wait_for_orders(1).await;
     stalled.signal("STOP").unwrap();
     // The other one has a data directory of its own, and the same files.

@@ -12,6 +12,7 @@ pub mod link;
 pub mod lookup;
 mod objects;
 mod room;
+mod saved_job;
 mod spool;
 mod thumbnail;
 
@@ -22,7 +23,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cap_std::fs::Dir;
-use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt, stream};
 use pinhole_ground::ballast::Ballast;
 use pinhole_ground::disk;
@@ -32,21 +32,20 @@ use pinhole_images::{DecodeError, DecodeFor, Decoder, Image, ImageLimits};
 use serde_json::{Value, json};
 
 use crate::store::{
-    ChatFilter, FileRow, GalleryFields, JobRow, NewFile, Page, SearchError, Store, User, now,
+    ChatFilter, FileRow, GalleryFields, NewFile, Page, SearchError, Store, User, now,
 };
-use delayed_storage::StoreFailure;
 use identity::Identity;
 use objects::Objects;
-use spool::{Spool, SpooledFile, SpooledJob};
+use spool::Spool;
 
 pub use crate::store::MessageLink;
 pub use cleanup::{Confirmation, Sweep};
 pub use data_url::{encode_data_url, is_data_url};
-pub use delayed_storage::{SaveError, SavedFiles};
 pub use gallery::UNDO_TIME;
 pub use job_images::JobImage;
 pub use lookup::MAX_SOURCES;
 pub use room::{NoRoom, StorageLimits};
+pub use saved_job::{SaveError, SavedFiles};
 pub use spool::MAX_SPOOLED_BYTES;
 pub use thumbnail::{THUMBNAIL_SIZES, Thumbnail};
 
@@ -108,8 +107,7 @@ impl Files {
     /// Stores the images of a job, all or none.
     ///
     /// With a link, the files are also linked to the message in the same transaction, unless the user has
-    /// no such chat. `end_of` makes the row of the job's end, if it has one, which is written in the same transaction
-    /// too. If they cannot be stored at this moment, they wait in the spool: clients get them, and
+    /// no such chat. If they cannot be stored at this moment, they wait in the spool: clients get them, and
     /// [`Self::store_spooled`] stores them later.
     pub async fn save_all(
         &self,
@@ -117,44 +115,9 @@ impl Files {
         images: &[Image],
         records: &[ImageRecord],
         link: Option<MessageLink<'_>>,
-        end_of: impl FnOnce(&[FileRow]) -> Option<JobRow>,
-    ) -> Result<SavedFiles, SaveError> {
-        let writes = images.iter().zip(records).map(|(image, record)| {
-            let name = format!("generated-image.{}", image.extension());
-            self.write_bytes(name, user_id, image, record.clone())
-        });
-        let (mut files, mut write_error) = (Vec::with_capacity(images.len()), None);
-        for (written, image) in join_all(writes).await.into_iter().zip(images) {
-            let mut bytes = None;
-            if let Err(error) = written.result {
-                bytes = Some(image.bytes().clone());
-                write_error = Some(error);
-            }
-            let WrittenFile { row, gallery, .. } = written;
-            files.push(SpooledFile {
-                row,
-                gallery,
-                bytes,
-            });
-        }
-        let rows: Vec<FileRow> = files.iter().map(|file| file.row.clone()).collect();
-        let job = SpooledJob {
-            id: uuid::Uuid::new_v4().to_string(),
-            end: end_of(&rows).map(Box::new),
-            files,
-            link: link.map(|link| (link.chat_id.to_owned(), link.message_id.to_owned())),
-        };
-        let stored = match write_error {
-            Some(error) => Err(StoreFailure::Temporary(error)),
-            None => self.insert_job(&job).await,
-        };
-        match stored {
-            Ok(()) => Ok(SavedFiles {
-                rows,
-                is_waiting: false,
-            }),
-            Err(failure) => self.spool_or_remove(job, failure).await,
-        }
+    ) -> Result<Vec<FileRow>> {
+        let saved = self.save_job(user_id, images, records, link, |_| None);
+        Ok(saved.await?.rows)
     }
 
     /// Restores the ballast after it was used, if the disk has space again.

@@ -280,9 +280,10 @@ async fn save(
         }
         None => {
             let saved = completed.save(&chat.files, &chat.store, &turn.user, Some(origin));
-            saved.await.inspect_err(|error| {
+            saved.await.map_err(|error| {
                 let id = &completed.job;
                 tracing::error!(job = id, "cannot store the images of job {id}: {error:#}");
+                SaveError::Other(error)
             })
         }
     };

@@ -1,25 +1,8 @@
 //! Images that cannot be stored at once: they wait in the spool, and another attempt stores them.
 
 use super::spool::{SpooledFile, SpooledJob};
-use super::{Files, file_entry};
-use crate::store::{FileRow, NewFile, Trouble};
-
-/// The stored images of a job.
-#[derive(Clone, Debug)]
-pub struct SavedFiles {
-    pub rows: Vec<FileRow>,
-    /// They wait in the spool.
-    pub is_waiting: bool,
-}
-
-/// Why the images of a job are not stored. Their bytes are removed.
-#[derive(Debug, thiserror::Error)]
-pub enum SaveError {
-    #[error("another process has taken the job")]
-    Taken,
-    #[error(transparent)]
-    Other(#[from] anyhow::Error),
-}
+use super::{Files, SaveError, SavedFiles, file_entry};
+use crate::store::{NewFile, Trouble};
 
 /// Why images were not stored.
 pub(super) enum StoreFailure {

@@ -81,11 +81,9 @@ impl CompletedJob {
         store: &Store,
         user: &User,
         origin: Option<ImageOrigin<'_>>,
-    ) -> Result<Vec<FileRow>, SaveError> {
-        let saved = self
-            .save_with_end(files, store, user, origin, |_| None)
-            .await?;
-        Ok(saved.rows)
+    ) -> anyhow::Result<Vec<FileRow>> {
+        let saved = self.save_with_end(files, store, user, origin, |_| None);
+        Ok(saved.await?.rows)
     }
 
     /// Stores all images, or none, as [`Self::save`]. `end_of` makes the row of the job's end, which is written in the
@@ -121,7 +119,7 @@ impl CompletedJob {
             }
         };
         files
-            .save_all(&owner, &self.images, &records, link, end_of)
+            .save_job(&owner, &self.images, &records, link, end_of)
             .await
     }
 }

@@ -131,8 +131,9 @@ impl ActiveJobs {
     /// True if this process takes the jobs of others at this time.
     pub async fn is_reaper(&self) -> sqlx::Result<bool> {
         match &self.lease {
-            Some(lease) => self.store.hold_lease(REAPER, &lease.host).await,
             None => Ok(false),
+            Some(_) if !self.store.is_shared() => Ok(true),
+            Some(lease) => self.store.hold_lease(REAPER, &lease.host).await,
         }
     }
 

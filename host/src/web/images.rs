@@ -328,7 +328,7 @@ async fn respond(
         };
         let completed = completed.map_err(bracketed)?;
         let saved = completed.save(&app.files, &app.store, &user, None).await;
-        let files = saved.map_err(|error| ApiError::internal(&error.into()).without_retry())?;
+        let files = saved.map_err(|error| ApiError::internal(&error).without_retry())?;
         (completed, files)
     };
     let entry = |(file, details)| StoredImage::new(file, details, &completed);

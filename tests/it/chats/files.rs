@@ -177,10 +177,8 @@ async fn images_and_message_are_stored_in_one_transaction() {
         message_id: "answer",
     });
     let metadata = vec![ImageRecord::default(); images.len()];
-    let files = &server.app.files;
-    let save_images_with_message = || files.save_all(&user, &images, &metadata, link, |_| None);
-    let error = save_images_with_message().await.unwrap_err();
-    let error = format!("{:#}", anyhow::Error::from(error));
+    let save_images_with_message = || server.app.files.save_all(&user, &images, &metadata, link);
+    let error = format!("{:#}", save_images_with_message().await.unwrap_err());
     assert!(error.contains("full"), "{error}");
     assert_eq!(server.stored_files(), 0);
     assert_eq!(get(&server, "/api/v1/files/").await, json!([]));
@@ -194,7 +192,7 @@ async fn images_and_message_are_stored_in_one_transaction() {
         .execute(&mut database)
         .await
         .unwrap();
-    let stored = save_images_with_message().await.unwrap().rows;
+    let stored = save_images_with_message().await.unwrap();
     let files = message(&server, &chat, "answer").await["files"].take();
     assert_eq!(
         (&files[0]["id"], &files[1]["id"]),
@@ -223,7 +221,7 @@ async fn crash_between_image_and_message_leaves_no_file() {
         });
         let images = [image(1)];
         app.files
-            .save_all(&user, &images, &[ImageRecord::default()], link, |_| None)
+            .save_all(&user, &images, &[ImageRecord::default()], link)
             .await
     });
     let directory = server.data_dir.path().join("files");

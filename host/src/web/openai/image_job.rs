@@ -85,7 +85,7 @@ impl ImageJob {
             completed
                 .save(&app.files, &app.store, &self.user, None)
                 .await
-                .map_err(|error| ApiError::internal(&error.into()).without_retry())?
+                .map_err(|error| ApiError::internal(&error).without_retry())?
         } else {
             Vec::new()
         };

@@ -212,7 +212,7 @@ impl JobRun {
         row.engine.clone_from(&completed.engine);
         row.engine_version.clone_from(&completed.engine_version);
         row.digest.clone_from(&completed.digest);
-        // Without a row, there is none to take.
+        // Without a row, no other process can take the job.
         let is_stored = self.active.stored.is_cancelled();
         let end_of = |files: &[FileRow]| {
             let result = result_json(completed, files);

@@ -81,7 +81,7 @@ impl From<super::Error> for Obstacle {
 }
 
 impl ActiveJobs {
-    /// Takes the oldest job whose lease has expired. `None` if there is none.
+    /// Takes the oldest job whose lease has expired. `None` if no lease has.
     pub async fn take(&self, jobs: &Arc<Jobs>) -> Result<Option<TakenJob>> {
         let Some(host) = self.durable_host() else {
             return Ok(None);

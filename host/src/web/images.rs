@@ -311,7 +311,7 @@ async fn respond(
         edit,
     } = job;
     let (completed, files) = if let Some(key) = key.into_key().map_err(ApiError::bracketed)? {
-        let job = KeyedJob {
+        let keyed = KeyedJob {
             app,
             user,
             plan,
@@ -319,7 +319,7 @@ async fn respond(
             edit,
             key,
         };
-        job.run().await.map_err(ApiError::bracketed)?
+        keyed.run().await.map_err(ApiError::bracketed)?
     } else {
         let context = JobContext::new(uuid::Uuid::new_v4().to_string());
         let completed = match edit {

@@ -91,7 +91,7 @@ impl KeyedJob {
         })
     }
 
-    /// The row of the job with the request's key, which is started if there is none.
+    /// The row of the job with the request's key, which is started unless it exists.
     async fn accept(self) -> Result<JobRow, ApiError> {
         let Self {
             app,

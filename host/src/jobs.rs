@@ -22,6 +22,7 @@ mod image_provenance;
 mod job_check;
 mod job_record;
 mod job_run;
+mod job_stop;
 mod leased_jobs;
 mod model_alias;
 mod outcome;

@@ -13,7 +13,7 @@
 //!
 //! # Invariant
 //!
-//! No request and no job waits for Redis, except for a limited time where its answer decides. Without Redis each host
+//! No request and no job waits for Redis, except for a limited time where its response decides. Without Redis each host
 //! works alone, and events, hints and rates are shared again when it is back. Nothing that Redis has is trusted: others
 //! may write into it, so what is read is parsed with limits.
 //!

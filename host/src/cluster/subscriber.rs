@@ -215,7 +215,7 @@ impl Subscriber {
             let from = self.positions.get(user_id).copied().unwrap_or_default();
             let read = StreamRange::new(from, stream_entries(result));
             if !read.is_complete {
-                // Starts again with what is left.
+                // Starts again with the rest.
                 self.positions.remove(user_id);
                 (self.inbox.on_event)(user_id, Incoming::Gap);
             }

@@ -200,7 +200,7 @@ impl StoredSettings {
         }))
     }
 
-    /// The settings that another process has stored since, with their revision. `None` if there are none.
+    /// The settings that another process has stored since, with their revision. `None` without newer ones.
     pub(crate) async fn newer_overlay(&self) -> sqlx::Result<Option<(Overlay, i64)>> {
         let environment = self.environment.load();
         if environment.is_true("ENABLE_PERSISTENT_CONFIG") == Some(false) {

@@ -51,7 +51,7 @@ async fn client_continues_on_another_host_without_loss_and_repetition() {
     let (moved_id, sixth) = next_with_id(&mut moved).await;
     assert_eq!(sixth, Some(6));
     drop(moved);
-    // Nobody listens meanwhile.
+    // No client listens meanwhile.
     hosts.emit(&hosts.second, 7);
     hosts.emit(&hosts.second, 8);
     for host in [&hosts.first, &hosts.second] {

@@ -424,7 +424,7 @@ impl ActiveJobs {
         let mut rows = self.store.active_jobs().await?;
         // The images of the spool store the end of their job.
         rows.retain(|row| !self.files.has_end_of(&row.id));
-        rows.retain(|row| self.lease.is_none() || (row.host.is_none() && !self.store.is_shared()));
+        rows.retain(|row| self.lease.is_none() || row.host.is_none());
         let count = rows.len();
         for mut row in rows {
             row.set_interrupted();

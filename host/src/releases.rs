@@ -30,7 +30,6 @@ mod folder;
 mod grants;
 mod import;
 mod install;
-mod other_hosts;
 mod publisher;
 mod rollback;
 mod rows;

@@ -1,6 +1,5 @@
 //! Stored images: access, delivery and removal.
 
-mod buckets;
 mod bulk;
 mod content;
 mod full_disk;

@@ -2,8 +2,9 @@
 //!
 //! One transaction makes a change whole: a track, its releases, the grant and the history never disagree.
 
-use super::database::{Connection, Row, query};
-use super::revisions::{self, Revision};
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
 use super::{Store, now};
 
 /// Entries of the history. Older ones are deleted.
@@ -153,18 +154,19 @@ impl ReleaseState {
 impl Store {
     /// All releases, tracks, grants and files, of one moment.
     pub async fn engine_rows(&self) -> sqlx::Result<EngineRows> {
-        let mut snapshot = self.database.snapshot().await?;
-        let releases = query("SELECT * FROM engine_releases ORDER BY engine, added_at, digest")
-            .fetch_all(&mut snapshot)
+        let mut transaction = self.pool.begin().await?;
+        let releases =
+            sqlx::query("SELECT * FROM engine_releases ORDER BY engine, added_at, digest")
+                .fetch_all(&mut *transaction)
+                .await?;
+        let tracks = sqlx::query("SELECT * FROM engine_tracks ORDER BY engine")
+            .fetch_all(&mut *transaction)
             .await?;
-        let tracks = query("SELECT * FROM engine_tracks ORDER BY engine")
-            .fetch_all(&mut snapshot)
+        let grants = sqlx::query("SELECT * FROM engine_grants ORDER BY engine")
+            .fetch_all(&mut *transaction)
             .await?;
-        let grants = query("SELECT * FROM engine_grants ORDER BY engine")
-            .fetch_all(&mut snapshot)
-            .await?;
-        let files = query("SELECT file, digest FROM engine_files ORDER BY file")
-            .fetch_all(&mut snapshot)
+        let files = sqlx::query_as("SELECT file, digest FROM engine_files ORDER BY file")
+            .fetch_all(&mut *transaction)
             .await?;
         Ok(EngineRows {
             releases: releases
@@ -173,10 +175,7 @@ impl Store {
                 .collect::<Result<_, _>>()?,
             tracks: tracks.iter().map(read_track).collect::<Result<_, _>>()?,
             grants: grants.iter().map(read_grant).collect::<Result<_, _>>()?,
-            files: files
-                .iter()
-                .map(|row| Ok((row.try_get("file")?, row.try_get("digest")?)))
-                .collect::<sqlx::Result<_>>()?,
+            files,
         })
     }
 
@@ -198,7 +197,7 @@ impl Store {
             upsert_release(&mut write, release).await?;
         }
         for digest in &change.removed_releases {
-            query("DELETE FROM engine_releases WHERE digest = $1")
+            sqlx::query("DELETE FROM engine_releases WHERE digest = $1")
                 .bind(digest)
                 .execute(&mut *write)
                 .await?;
@@ -212,21 +211,19 @@ impl Store {
         for entry in &change.history {
             insert_history(&mut write, entry).await?;
         }
-        revisions::count(&mut write, Revision::Engines).await?;
         write.commit().await?;
-        self.revised.notify_one();
         Ok(true)
     }
 
     /// The newest entries of the history of an engine, newest first.
     pub async fn engine_history(&self, engine: &str, limit: u32) -> sqlx::Result<Vec<HistoryRow>> {
-        let rows = query(
+        let rows = sqlx::query(
             "SELECT at, engine, digest, what, why, user_name FROM engine_history
              WHERE engine = $1 ORDER BY id DESC LIMIT $2",
         )
         .bind(engine)
         .bind(i64::from(limit))
-        .fetch_all(&self.database)
+        .fetch_all(&self.pool)
         .await?;
         rows.iter()
             .map(|row| {
@@ -243,8 +240,8 @@ impl Store {
     }
 }
 
-async fn insert_track(connection: &mut Connection, track: &TrackRow) -> sqlx::Result<bool> {
-    let result = query(
+async fn insert_track(connection: &mut SqliteConnection, track: &TrackRow) -> sqlx::Result<bool> {
+    let result = sqlx::query(
         "INSERT INTO engine_tracks
          (engine, current, previous, candidate, percent, strategy, pinned, revision, changed_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8) ON CONFLICT DO NOTHING",
@@ -255,19 +252,19 @@ async fn insert_track(connection: &mut Connection, track: &TrackRow) -> sqlx::Re
     .bind(&track.candidate)
     .bind(i64::from(track.percent))
     .bind(&track.strategy)
-    .bind(i64::from(track.pinned))
+    .bind(track.pinned)
     .bind(now())
     .execute(connection)
     .await?;
-    Ok(result == 1)
+    Ok(result.rows_affected() == 1)
 }
 
 async fn update_track(
-    connection: &mut Connection,
+    connection: &mut SqliteConnection,
     before: &TrackRow,
     after: &TrackRow,
 ) -> sqlx::Result<bool> {
-    let result = query(
+    let result = sqlx::query(
         "UPDATE engine_tracks SET current = $3, previous = $4, candidate = $5, percent = $6, strategy = $7,
              pinned = $8, revision = revision + 1, changed_at = $9
          WHERE engine = $1 AND revision = $2",
@@ -279,24 +276,27 @@ async fn update_track(
     .bind(&after.candidate)
     .bind(i64::from(after.percent))
     .bind(&after.strategy)
-    .bind(i64::from(after.pinned))
+    .bind(after.pinned)
     .bind(now())
     .execute(connection)
     .await?;
-    Ok(result == 1)
+    Ok(result.rows_affected() == 1)
 }
 
-async fn delete_track(connection: &mut Connection, before: &TrackRow) -> sqlx::Result<bool> {
-    let result = query("DELETE FROM engine_tracks WHERE engine = $1 AND revision = $2")
+async fn delete_track(connection: &mut SqliteConnection, before: &TrackRow) -> sqlx::Result<bool> {
+    let result = sqlx::query("DELETE FROM engine_tracks WHERE engine = $1 AND revision = $2")
         .bind(&before.engine)
         .bind(before.revision)
         .execute(connection)
         .await?;
-    Ok(result == 1)
+    Ok(result.rows_affected() == 1)
 }
 
-async fn upsert_release(connection: &mut Connection, release: &ReleaseRow) -> sqlx::Result<()> {
-    query(
+async fn upsert_release(
+    connection: &mut SqliteConnection,
+    release: &ReleaseRow,
+) -> sqlx::Result<()> {
+    sqlx::query(
         "INSERT INTO engine_releases
          (digest, engine, version, file, declared, granted, replaces, state, reason, size_bytes, added_by, added_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -321,8 +321,8 @@ async fn upsert_release(connection: &mut Connection, release: &ReleaseRow) -> sq
     Ok(())
 }
 
-async fn upsert_grant(connection: &mut Connection, grant: &GrantRow) -> sqlx::Result<()> {
-    query(
+async fn upsert_grant(connection: &mut SqliteConnection, grant: &GrantRow) -> sqlx::Result<()> {
+    sqlx::query(
         "INSERT INTO engine_grants (engine, allows, denies, digest, file) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (engine) DO UPDATE SET allows = excluded.allows, denies = excluded.denies,
              digest = excluded.digest, file = excluded.file",
@@ -338,25 +338,25 @@ async fn upsert_grant(connection: &mut Connection, grant: &GrantRow) -> sqlx::Re
 }
 
 async fn write_file(
-    connection: &mut Connection,
+    connection: &mut SqliteConnection,
     file: &str,
     digest: Option<&str>,
 ) -> sqlx::Result<()> {
-    let statement = match digest {
-        Some(digest) => query(
+    let query = match digest {
+        Some(digest) => sqlx::query(
             "INSERT INTO engine_files (file, digest) VALUES ($1, $2)
              ON CONFLICT (file) DO UPDATE SET digest = excluded.digest",
         )
         .bind(file)
         .bind(digest),
-        None => query("DELETE FROM engine_files WHERE file = $1").bind(file),
+        None => sqlx::query("DELETE FROM engine_files WHERE file = $1").bind(file),
     };
-    statement.execute(connection).await?;
+    query.execute(connection).await?;
     Ok(())
 }
 
-async fn insert_history(connection: &mut Connection, entry: &HistoryRow) -> sqlx::Result<()> {
-    query(
+async fn insert_history(connection: &mut SqliteConnection, entry: &HistoryRow) -> sqlx::Result<()> {
+    sqlx::query(
         "INSERT INTO engine_history (at, engine, digest, what, why, user_name)
          VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -368,14 +368,14 @@ async fn insert_history(connection: &mut Connection, entry: &HistoryRow) -> sqlx
     .bind(&entry.user_name)
     .execute(&mut *connection)
     .await?;
-    query("DELETE FROM engine_history WHERE id <= (SELECT MAX(id) FROM engine_history) - $1")
+    sqlx::query("DELETE FROM engine_history WHERE id <= (SELECT MAX(id) FROM engine_history) - $1")
         .bind(MAX_HISTORY)
         .execute(connection)
         .await?;
     Ok(())
 }
 
-fn read_release(row: &Row) -> sqlx::Result<ReleaseRow> {
+fn read_release(row: &SqliteRow) -> sqlx::Result<ReleaseRow> {
     let state: String = row.try_get("state")?;
     Ok(ReleaseRow {
         digest: row.try_get("digest")?,
@@ -393,7 +393,7 @@ fn read_release(row: &Row) -> sqlx::Result<ReleaseRow> {
     })
 }
 
-fn read_track(row: &Row) -> sqlx::Result<TrackRow> {
+fn read_track(row: &SqliteRow) -> sqlx::Result<TrackRow> {
     let percent: i64 = row.try_get("percent")?;
     Ok(TrackRow {
         engine: row.try_get("engine")?,
@@ -402,13 +402,13 @@ fn read_track(row: &Row) -> sqlx::Result<TrackRow> {
         candidate: row.try_get("candidate")?,
         percent: u8::try_from(percent).unwrap_or_default(),
         strategy: row.try_get("strategy")?,
-        pinned: row.try_get_flag("pinned")?,
+        pinned: row.try_get("pinned")?,
         revision: row.try_get("revision")?,
         changed_at: row.try_get("changed_at")?,
     })
 }
 
-fn read_grant(row: &Row) -> sqlx::Result<GrantRow> {
+fn read_grant(row: &SqliteRow) -> sqlx::Result<GrantRow> {
     Ok(GrantRow {
         engine: row.try_get("engine")?,
         allows: row.try_get("allows")?,
@@ -421,7 +421,6 @@ fn read_grant(row: &Row) -> sqlx::Result<GrantRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::test_database::TestDatabase;
 
     fn track(current: &str) -> TrackRow {
         TrackRow {
@@ -439,29 +438,27 @@ mod tests {
 
     #[tokio::test]
     async fn change_of_a_track_that_has_moved_writes_nothing() {
-        TestDatabase::each(async |test| {
-            let store = &test.store;
-            let write = async |before: Option<TrackRow>, after: Option<TrackRow>| {
-                let change = EngineChange {
-                    track: Some((before, after)),
-                    files: vec![("draw.wasm".into(), Some("x".into()))],
-                    ..EngineChange::default()
-                };
-                store.change_engine(&change).await.unwrap()
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path()).await.unwrap();
+        let write = async |before: Option<TrackRow>, after: Option<TrackRow>| {
+            let change = EngineChange {
+                track: Some((before, after)),
+                files: vec![("draw.wasm".into(), Some("x".into()))],
+                ..EngineChange::default()
             };
-            assert!(write(None, Some(track("a"))).await);
-            let first = store.engine_rows().await.unwrap().tracks.remove(0);
-            assert_eq!((first.current.as_str(), first.revision), ("a", 1));
-            assert!(write(Some(first.clone()), Some(track("b"))).await);
-            // The first revision is gone: neither a change, nor a removal, nor another track of the name.
-            assert!(!write(Some(first.clone()), Some(track("c"))).await);
-            assert!(!write(Some(first), None).await);
-            assert!(!write(None, Some(track("c"))).await);
-            let second = store.engine_rows().await.unwrap().tracks.remove(0);
-            assert_eq!((second.current.as_str(), second.revision), ("b", 2));
-            assert!(write(Some(second), None).await);
-            assert!(store.engine_rows().await.unwrap().tracks.is_empty());
-        })
-        .await;
+            store.change_engine(&change).await.unwrap()
+        };
+        assert!(write(None, Some(track("a"))).await);
+        let first = store.engine_rows().await.unwrap().tracks.remove(0);
+        assert_eq!((first.current.as_str(), first.revision), ("a", 1));
+        assert!(write(Some(first.clone()), Some(track("b"))).await);
+        // The first revision is gone: neither a change, nor a removal, nor another track of the name.
+        assert!(!write(Some(first.clone()), Some(track("c"))).await);
+        assert!(!write(Some(first), None).await);
+        assert!(!write(None, Some(track("c"))).await);
+        let second = store.engine_rows().await.unwrap().tracks.remove(0);
+        assert_eq!((second.current.as_str(), second.revision), ("b", 2));
+        assert!(write(Some(second), None).await);
+        assert!(store.engine_rows().await.unwrap().tracks.is_empty());
     }
 }

@@ -1,7 +1,8 @@
 //! What the database records about itself: its identity, and when files were last swept.
 
+use sqlx::Row;
+
 use super::Store;
-use super::database::query;
 
 /// The identity, a UUID.
 const IDENTITY: &str = "identity";
@@ -28,7 +29,7 @@ impl Store {
     /// Sets the identity, unless the database has one.
     pub async fn set_identity(&self, id: &str) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
-        query("INSERT INTO instance (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        sqlx::query("INSERT INTO instance (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(IDENTITY)
             .bind(id)
             .execute(&mut *transaction)
@@ -39,8 +40,8 @@ impl Store {
     /// The times to compare the clock with.
     pub async fn sweep_times(&self) -> sqlx::Result<SweepTimes> {
         let last_sweep = self.instance_value(LAST_SWEEP).await?;
-        let row = query("SELECT MAX(created_at) AS newest FROM files")
-            .fetch_one(&self.database)
+        let row = sqlx::query("SELECT MAX(created_at) AS newest FROM files")
+            .fetch_one(&self.pool)
             .await?;
         Ok(SweepTimes {
             newest_file: row.try_get("newest")?,
@@ -68,7 +69,7 @@ impl Store {
 
     async fn set_instance_value(&self, name: &str, value: &str) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
-        query(
+        sqlx::query(
             "INSERT INTO instance (name, value) VALUES ($1, $2)
              ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )
@@ -80,9 +81,9 @@ impl Store {
     }
 
     async fn instance_value(&self, name: &str) -> sqlx::Result<Option<String>> {
-        query("SELECT value FROM instance WHERE name = $1")
+        sqlx::query_scalar("SELECT value FROM instance WHERE name = $1")
             .bind(name)
-            .fetch_optional_value(&self.database)
+            .fetch_optional(&self.pool)
             .await
     }
 }

@@ -1,9 +1,8 @@
 //! Turns that run in the background: which of them a process did not finish.
 
 use serde_json::{Map, Value, json};
+use sqlx::Row;
 
-use super::chats::lock_chat;
-use super::database::query;
 use super::messages::add_message;
 use super::{FinishedResponse, Store};
 
@@ -19,7 +18,7 @@ impl Store {
         message_id: &str,
     ) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
-        query(
+        sqlx::query(
             "INSERT INTO running_turns (chat_id, message_id)
              SELECT id, $2 FROM chats WHERE id = $1 AND user_id = $3
              ON CONFLICT (chat_id, message_id) DO NOTHING",
@@ -35,7 +34,7 @@ impl Store {
     /// Forgets a turn whose response is stored.
     pub async fn remove_running_turn(&self, chat_id: &str, message_id: &str) -> sqlx::Result<()> {
         let mut transaction = self.begin_removal().await?;
-        query("DELETE FROM running_turns WHERE chat_id = $1 AND message_id = $2")
+        sqlx::query("DELETE FROM running_turns WHERE chat_id = $1 AND message_id = $2")
             .bind(chat_id)
             .bind(message_id)
             .execute(&mut *transaction)
@@ -46,11 +45,11 @@ impl Store {
     /// Gives the messages of all recorded turns an error. For the start of a server, before it starts
     /// turns. Returns their number.
     pub async fn fail_interrupted_turns(&self) -> sqlx::Result<usize> {
-        let rows = query(
+        let rows = sqlx::query(
             "SELECT running_turns.chat_id, message_id, user_id FROM running_turns
              JOIN chats ON chats.id = running_turns.chat_id",
         )
-        .fetch_all(&self.database)
+        .fetch_all(&self.pool)
         .await?;
         for row in &rows {
             let chat_id: String = row.try_get("chat_id")?;
@@ -63,15 +62,14 @@ impl Store {
 
     async fn fail_turn(&self, user_id: &str, chat_id: &str, message_id: &str) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
-        lock_chat(&mut transaction, chat_id).await?;
         add_message(&mut transaction, chat_id, message_id).await?;
-        let last_status: Option<String> = query(
+        let last_status: Option<String> = sqlx::query_scalar(
             "SELECT status FROM message_statuses WHERE chat_id = $1 AND message_id = $2
              ORDER BY position DESC LIMIT 1",
         )
         .bind(chat_id)
         .bind(message_id)
-        .fetch_optional_value(&mut *transaction)
+        .fetch_optional(&mut *transaction)
         .await?;
         transaction.commit().await?;
         let last_status: Option<Value> =

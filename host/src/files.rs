@@ -45,6 +45,7 @@ pub use gallery::UNDO_TIME;
 pub use lookup::MAX_SOURCES;
 pub use room::{NoRoom, StorageLimits};
 pub use spool::MAX_SPOOLED_BYTES;
+pub(crate) use thumbnail::to_jpeg;
 pub use thumbnail::{THUMBNAIL_SIZES, Thumbnail};
 
 /// Limits of an uploaded image.

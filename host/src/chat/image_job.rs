@@ -242,14 +242,15 @@ async fn save(
 ) -> Result<TurnImages, Failure> {
     completed.warnings.extend(job.warning);
     let revised_prompt = completed.revised_prompt.clone();
-    if turn.is_temporary() {
-        completed.provenance.request.remove_texts();
-    }
-    let origin = ImageOrigin {
+    let mut origin = ImageOrigin {
         chat_id: turn.chat_id.as_deref(),
         message_id: &turn.message_id,
         prompt: job.written_prompt.as_deref(),
     };
+    if turn.is_temporary() {
+        completed.remove_prompts();
+        origin.prompt = None;
+    }
     let saved = completed
         .save(&chat.files, &chat.store, &turn.user, Some(origin))
         .await;
@@ -264,9 +265,6 @@ async fn save(
             return Err(Failure::Other("the image could not be stored".to_owned()));
         }
     };
-    if turn.is_temporary() {
-        completed.revised_prompt = None;
-    }
     if let Some(run) = record {
         run.finish(&completed, &files).await;
     }

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
-use image::{DynamicImage, ImageFormat};
+use image::{DynamicImage, ImageFormat, ImageResult};
 use pinhole_ground::fair_queue::QueueFull;
 use pinhole_ground::guard::Refusal;
 use pinhole_ground::memory::MemoryFull;
@@ -56,14 +56,25 @@ fn name_failure(refusal: Refusal) -> Refusal {
 /// the user.
 pub(super) fn create(image: &Image, size: u32) -> Result<Bytes, Refusal> {
     let pixels = image.to_thumbnail(size).map_err(name_failure)?;
-    let mut output = Cursor::new(Vec::new());
     let encoded = if pixels.color().has_alpha() {
-        DynamicImage::from(pixels.into_rgba8()).write_to(&mut output, ImageFormat::Png)
+        to_png(pixels)
     } else {
-        DynamicImage::from(pixels.into_rgb8())
-            .write_with_encoder(JpegEncoder::new_with_quality(&mut output, JPEG_QUALITY))
+        to_jpeg(pixels)
     };
-    encoded.map_err(|error| name_failure(error.to_string().into()))?;
+    encoded.map_err(|error| name_failure(error.to_string().into()))
+}
+
+fn to_png(pixels: DynamicImage) -> ImageResult<Bytes> {
+    let mut output = Cursor::new(Vec::new());
+    DynamicImage::from(pixels.into_rgba8()).write_to(&mut output, ImageFormat::Png)?;
+    Ok(output.into_inner().into())
+}
+
+/// A JPEG of a small image, in the quality of thumbnails. Transparency is lost.
+pub(crate) fn to_jpeg(pixels: DynamicImage) -> ImageResult<Bytes> {
+    let mut output = Cursor::new(Vec::new());
+    let encoder = JpegEncoder::new_with_quality(&mut output, JPEG_QUALITY);
+    pixels.into_rgb8().write_with_encoder(encoder)?;
     Ok(output.into_inner().into())
 }
 

@@ -72,6 +72,12 @@ impl CompletedJob {
         self.warnings.iter().cloned().chain(rewritten).collect()
     }
 
+    /// Removes what the user wrote, and what the upstream made of it.
+    pub(crate) fn remove_prompts(&mut self) {
+        self.provenance.request.remove_texts();
+        self.revised_prompt = None;
+    }
+
     /// Stores all images, or none, for the user.
     ///
     /// If the origin is a message of a stored chat that the user may write to, the images are linked to it

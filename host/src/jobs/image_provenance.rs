@@ -86,7 +86,7 @@ impl StoredRequest {
     }
 
     /// Removes what the user wrote.
-    pub(crate) fn remove_texts(&mut self) {
+    pub(super) fn remove_texts(&mut self) {
         self.prompt.clear();
         self.negative_prompt = None;
         self.parameters.clear();

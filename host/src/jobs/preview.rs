@@ -1,20 +1,15 @@
 //! Previews as clients receive them.
 
-use std::io::Cursor;
-
-use image::codecs::jpeg::JpegEncoder;
 use pinhole_ground::guard::Refusal;
 use pinhole_images::{DecodeFor, Decoder, Image, ImageLimits};
 use pinhole_sandbox::{JobContext, Progress};
 
-use crate::files::encode_data_url;
+use crate::files::{encode_data_url, to_jpeg};
 
 /// Length of a preview that clients receive, in bytes.
 const MAX_BYTES: usize = 128 << 10;
 /// The longer side of a reduced preview in pixels. Even noise is then shorter than [`MAX_BYTES`].
 const REDUCED_SIDE: u32 = 384;
-/// From 1 to 100.
-const JPEG_QUALITY: u8 = 80;
 const REDUCED_LIMITS: ImageLimits = ImageLimits {
     max_bytes: MAX_BYTES,
     max_pixels: (REDUCED_SIDE as u64) * (REDUCED_SIDE as u64),
@@ -44,19 +39,16 @@ async fn reduce(preview: &Image, context: &JobContext, decoder: &Decoder) -> Opt
     let user = context.user.as_deref();
     let permit = decoder.acquire(DecodeFor::Engine(user)).await.ok()?;
     let (bytes, original) = (preview.decoding_bytes(), preview.clone());
-    let reduced = permit.run(bytes, move || to_jpeg(&original)).await;
+    let reduced = permit.run(bytes, move || to_reduced(&original)).await;
     reduced
         .inspect_err(|error| tracing::debug!("job {}: no preview: {error}", context.job))
         .ok()
 }
 
-fn to_jpeg(preview: &Image) -> Result<Image, Refusal> {
-    let pixels = preview.to_thumbnail(REDUCED_SIDE)?.into_rgb8();
-    let mut output = Cursor::new(Vec::new());
-    pixels
-        .write_with_encoder(JpegEncoder::new_with_quality(&mut output, JPEG_QUALITY))
-        .map_err(|error| error.to_string())?;
-    Image::from_bytes(output.into_inner().into(), REDUCED_LIMITS)
+fn to_reduced(preview: &Image) -> Result<Image, Refusal> {
+    let pixels = preview.to_thumbnail(REDUCED_SIDE)?;
+    let bytes = to_jpeg(pixels).map_err(|error| error.to_string())?;
+    Image::from_bytes(bytes, REDUCED_LIMITS)
 }
 
 fn is_short(preview: &Image) -> bool {
@@ -65,6 +57,8 @@ fn is_short(preview: &Image) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use image::{DynamicImage, ImageFormat, RgbImage};
 
     use super::*;

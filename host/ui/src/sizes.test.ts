@@ -1,26 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Abilities, ImageModel, UsableEngine } from "./api/types.ts";
+import type { ImageModel } from "./api/types.ts";
 import { isAboutSize, isUsableSize, parseSize, ratioLabel, showSize, sizeChoices, sizeOf, smallerSize } from "./sizes.ts";
-
-const ABILITIES: Abilities = { edit: false, mask: false, negative_prompt: false, seed: false, steps: false, strength: false, progress: false, max_count: 1, max_sources: 0 };
-const ENGINE: UsableEngine = {
-  name: "e",
-  engine: "e",
-  title: "E",
-  version: "1.0.0",
-  abilities: ABILITIES,
-  parameters: [],
-  other_parameters: false,
-  default_model: null,
-  default_size: null,
-  is_ready: true,
-  generates_by_default: true,
-  edits_by_default: false,
-};
+import { ENGINE, NO_ABILITIES } from "./test_engine.ts";
 
 function model(sizes: string[], ratios: string[]): ImageModel {
-  return { id: "m", name: "M", abilities: { ...ABILITIES, sizes, aspect_ratios: ratios } };
+  return { id: "m", name: "M", abilities: { ...NO_ABILITIES, sizes, aspect_ratios: ratios } };
 }
 
 test("parseSize accepts width and height", () => {

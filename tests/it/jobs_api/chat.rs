@@ -60,6 +60,7 @@ async fn job_of_a_chat_has_a_row() {
     let id = temporary["files"][0]["id"].as_str().unwrap();
     let image = get(&server, &format!("/api/v1/gallery/{id}")).await;
     assert_eq!(image["prompt"], Value::Null, "{image}");
+    assert_eq!(image["revised_prompt"], Value::Null, "{image}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,16 +95,6 @@ pub(crate) struct Denial {
 }
 
 impl Network {
-    /// The time of the call begins now.
-    pub(crate) fn start_time(&self) {
-        self.deadline();
-    }
-
-    /// When requests time out. The time of a call that waits for its slot begins with the first request.
-    pub(crate) fn deadline(&self) -> Instant {
-        *self.deadline.get_or_init(|| Instant::now() + self.max_time)
-    }
-
     pub(crate) fn new(
         engine: &str,
         upstreams: Arc<Upstreams>,
@@ -131,6 +121,16 @@ impl Network {
             connections: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
             max_connections: limits.connections,
         }
+    }
+
+    /// The time of the call begins now.
+    pub(crate) fn begin(&self) {
+        self.deadline();
+    }
+
+    /// When requests time out. The time of a call that waits for its slot begins with the first request.
+    pub(crate) fn deadline(&self) -> Instant {
+        *self.deadline.get_or_init(|| Instant::now() + self.max_time)
     }
 
     /// Counts a request or a WebSocket.

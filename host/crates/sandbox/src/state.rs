@@ -153,7 +153,7 @@ impl State {
             audit,
         };
         if state.context.queue_time.is_none() {
-            state.network.start_time();
+            state.network.begin();
         }
         (state, driver)
     }

@@ -30,6 +30,7 @@ mod folder;
 mod grants;
 mod import;
 mod install;
+mod other_hosts;
 mod publisher;
 mod rollback;
 mod rows;

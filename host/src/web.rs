@@ -70,8 +70,8 @@ use error::ApiError;
 use extractors::Json;
 use json_body::JsonLimits;
 
+pub use crate::chat_copy::MAX_CHAT_BYTES;
 pub use chat::{MAX_COMPLETION_BODY_BYTES, MAX_RESPONSES};
-pub use chats::MAX_CHAT_BYTES;
 pub use connections::serve;
 pub use control::serve_commands;
 pub use gallery::{MAX_ARCHIVE_IMAGES, MAX_CHANGED_IMAGES, MAX_PAGE_IMAGES};
@@ -177,6 +177,15 @@ struct Status {
     status: bool,
 }
 
+#[derive(Serialize, ToSchema)]
+struct Readiness {
+    status: bool,
+    /// Why the server is not ready.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
 #[utoipa::path(
     get,
     path = "/health",
@@ -195,21 +204,26 @@ async fn health() -> Json<Status> {
     path = "/ready",
     tag = "server",
     operation_id = "ready",
-    summary = "Check that images can be generated with the default engine",
+    summary = "Check that images can be generated with the default engine, and stored",
     responses(
-        (status = 200, description = "the default engine can be used", body = Status),
-        (status = 503, description = "engines are being compiled, or the default engine does not exist", body = Status),
+        (status = 200, description = "the default engine can be used", body = Readiness),
+        (status = 503, description = "engines are being compiled, the default engine does not exist, or the bucket of the images cannot be used", body = Readiness),
     ),
     security(()),
 )]
-async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Status>) {
-    let status = app.jobs.snapshot().is_ready();
-    let code = if status {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
+    let can_store = app.files.is_available();
+    let can_generate = app.jobs.snapshot().is_ready();
+    let reason = match (can_store, can_generate) {
+        (true, true) => None,
+        (false, _) => Some("the bucket of the images cannot be used"),
+        (true, false) => Some("engines are being compiled, or the default engine does not exist"),
     };
-    (code, Json(Status { status }))
+    let (code, status) = match reason {
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, false),
+        None => (StatusCode::OK, true),
+    };
+    (code, Json(Readiness { status, reason }))
 }
 
 /// The response if a handler panicked, possibly after a job was charged. The panic's message may quote the request, so it is not logged

@@ -1,5 +1,6 @@
 //! Stored images: access, delivery and removal.
 
+mod buckets;
 mod bulk;
 mod content;
 mod full_disk;

@@ -7,10 +7,12 @@
 //! | `wasm_targets` | adds missing WebAssembly targets |
 //! | `tools`, `packages`, `authors` | install the programs and packages of others |
 //! | `engines` | builds engines and encodes them as components |
+//! | `postgres` | starts PostgreSQL for the tests |
 //! | `programs` | builds the server and the security test suite |
 //! | `pages` | builds the server's own pages with Node |
 //! | `release` | builds the optimized server with the pages |
 //! | `first_image`, `server`, `http` | `run`: starts the server and generates a first image |
+//! | `buckets` | starts servers of S3 and Azure for the tests |
 //! | `test`, `bench` | run the tests and benchmarks |
 //! | `clients` | runs official client libraries against the server |
 //! | `web_client` | runs Open WebUI's web client in a browser |
@@ -27,6 +29,7 @@
 mod authors;
 mod bench;
 mod browser;
+mod buckets;
 #[cfg(test)]
 mod c_bindings;
 mod clients;
@@ -37,8 +40,10 @@ mod fuzz;
 mod http;
 mod packages;
 mod pages;
+mod postgres;
 mod programs;
 mod prose;
+mod redis;
 mod release;
 mod sdk;
 mod server;

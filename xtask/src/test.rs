@@ -7,6 +7,9 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::buckets::Buckets;
+use crate::postgres::PostgresServer;
+use crate::redis::TestRedis;
 use crate::steps::{announce, announce_build};
 use crate::tools::CARGO_NEXTEST;
 use crate::workspace::{self, Workspace};
@@ -14,6 +17,13 @@ use crate::{authors, browser, clients, engines, packages, pages, programs, sdk};
 
 /// The data directory, in the target directory, with the engines' code.
 const TEST_DATA: &str = "test-data";
+/// The variable with the URL of a PostgreSQL server, without a database. Tests create databases of their own.
+const POSTGRES_URL: &str = "PINHOLE_TEST_POSTGRES";
+/// The variable with which the servers of tests use PostgreSQL.
+const ON_POSTGRES: (&str, &str) = ("PINHOLE_TEST_DATABASE", "postgres");
+/// The integration tests that run on both databases.
+const STORED_STATE_TESTS: &str =
+    "binary(it) & test(/^(accounts|chats|files|gallery|jobs_api|settings)::/)";
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -24,6 +34,7 @@ With arguments, only the tests that `cargo nextest run ARGS` selects:
   cargo xtask test -p pinhole-egress             the tests of one package
   cargo xtask test -E 'test(/^chat::/)'          a nextest filter expression
   cargo xtask test NAME --no-capture             with the output of the test
+  PINHOLE_TEST_DATABASE=postgres cargo xtask test gallery::     servers use PostgreSQL
   cargo xtask test -- --exact chat::reply        the one test with this path")]
 pub(crate) struct Options {
     /// For `cargo nextest run`, such as part of a test's path or `--test NAME`
@@ -84,14 +95,40 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         run_documentation_tests(workspace)?;
         sdk::run_tests(workspace)?;
     }
+    let postgres = PostgresServer::start();
+    let buckets = Buckets::start(workspace)?;
+    let redis = TestRedis::start()?;
     let binaries = workspace.target.join("nextest");
     announce_build(
         "building and running the tests, which run for about 6 minutes",
         &binaries,
         "3 minutes",
     );
-    let command = workspace.cargo_command(&nextest, &options.nextest_arguments());
-    run_with_test_environment(workspace, command, &workspace.server_program())
+    let server_program = workspace.server_program();
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = workspace.cargo_command(&nextest, arguments);
+        if let Some(postgres) = &postgres {
+            command.env(POSTGRES_URL, postgres.url());
+        }
+        command.envs(buckets.variables());
+        if let Some(redis) = &redis {
+            command.env("PINHOLE_TEST_REDIS", redis.url());
+        }
+        command.envs(variables.iter().copied());
+        run_with_test_environment(workspace, command, &server_program)
+    };
+    let exit_code = run(&options.nextest_arguments(), &[])?;
+    if postgres.is_none() || !options.typed().is_empty() {
+        return Ok(exit_code);
+    }
+    announce("running the tests of stored state with PostgreSQL");
+    let arguments = ["nextest", "run", "--workspace", "-E", STORED_STATE_TESTS];
+    let exit_code_of_postgres = run(&arguments, &[ON_POSTGRES])?;
+    Ok(if exit_code == ExitCode::SUCCESS {
+        exit_code_of_postgres
+    } else {
+        exit_code
+    })
 }
 
 /// Compiles the engines once for all tests: each test runs in a process of its own, with a data

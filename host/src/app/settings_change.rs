@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::{Context, Result};
 use pinhole_ground::text::plain;
 
 use super::App;
@@ -45,6 +46,7 @@ impl App {
         let (app, user) = (self.clone(), user.clone());
         let task = tokio::spawn(async move {
             let _lock = app.settings.lock().await;
+            app.apply_newer_settings().await?;
             let changes = changes(&app.settings.overlay())?;
             app.apply_changes(&user, changes).await
         });
@@ -68,13 +70,35 @@ impl App {
         let environment = plan.overlay.environment();
         let rules = Rules::from_environment(environment).map_err(refused)?;
         let snapshot = self.jobs.prepare(environment).await.map_err(refused)?;
-        self.settings.save(&plan).await.map_err(|error| {
+        let saved = self.settings.save(&plan).await.map_err(|error| {
             anyhow::Error::from(error).context("cannot write the settings to the database")
+        })?;
+        let revision = saved.ok_or_else(|| {
+            // As for a database that is busy: the client tries again.
+            let error = anyhow::Error::from(sqlx::Error::PoolTimedOut);
+            error.context("another server changed settings at the same time")
         })?;
         self.accounts.publish(rules);
         self.jobs.publish(snapshot);
         tracing::info!("user {} changed {}", user.id, plan.names().join(", "));
-        self.settings.publish(plan.overlay);
+        self.settings.publish(plan.overlay, revision);
+        Ok(())
+    }
+
+    /// Applies what another server or command has stored since this one read the settings. The caller holds the lock
+    /// of the settings.
+    pub(super) async fn apply_newer_settings(&self) -> Result<()> {
+        let newer = self.settings.newer_overlay().await;
+        let Some((overlay, revision)) = newer.context("cannot read the settings")? else {
+            return Ok(());
+        };
+        let environment = overlay.environment();
+        let rules = Rules::from_environment(environment).map_err(anyhow::Error::msg)?;
+        let snapshot = self.jobs.prepare(environment).await;
+        let snapshot = snapshot.map_err(anyhow::Error::msg)?;
+        self.accounts.publish(rules);
+        self.jobs.publish(snapshot);
+        self.settings.publish(overlay, revision);
         Ok(())
     }
 }

@@ -143,7 +143,7 @@ fn refusal(error: NoRoom) -> String {
 
 /// Runs a job, emits its progress, and stores its images with the turn's message.
 async fn run(chat: &Chat, turn: &Turn, mut job: TurnJob) -> Result<TurnImages, Failure> {
-    let room = chat.files.require_room(&turn.user, 0).await;
+    let room = chat.files.require_image_room(&turn.user, 0).await;
     room.map_err(|error| Failure::Other(refusal(error)))?;
     let plan = std::mem::replace(&mut job.plan, Err(jobs::Error::Starting));
     let plan = plan.map_err(Failure::Job)?;

@@ -12,6 +12,7 @@ use axum::routing::get;
 use pinhole::app::{self, App};
 use pinhole::config::{Config, ListenAddress};
 use pinhole::control;
+use pinhole::files;
 use pinhole::jobs::Snapshot;
 use pinhole::releases::EngineStart;
 use pinhole::settings::Settings;
@@ -58,6 +59,7 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
         Some(_) => Some(Metrics::install(RefusalKind::ALL.map(RefusalKind::name))?),
         None => None,
     };
+    files::check_provider(&config.storage_provider).await?;
     // Held until the process ends.
     let lock = app::lock_data_dir(config)?;
     let (app, engine_start) = App::start(config).await?;
@@ -84,8 +86,10 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
     tokio::spawn(app.active_jobs.clone().clean_up_hourly());
     tokio::spawn(app.clone().store_last_uses());
     tokio::spawn(app.clone().announce_engine_changes());
+    tokio::spawn(app.clone().follow_hosts());
     tokio::spawn(reload_at_hangups(hangups, config.clone(), app.clone()));
     tokio::spawn(app.store.clone().index_texts());
+    tokio::spawn(app.files.clone().watch_bucket());
     tokio::spawn(return_memory(app.clone()));
     // Stops with the process. The next start repeats an interrupted sweep.
     tokio::spawn(app.files.clone().clean_up_hourly(config.file_retention));

@@ -219,6 +219,15 @@ impl Spool {
     }
 }
 
+/// The ids of the files in a record of the directory `spool`. Empty if it is not valid.
+#[must_use]
+pub fn spooled_file_ids(record: &[u8]) -> Vec<String> {
+    match serde_json::from_slice::<SpooledJob>(record) {
+        Ok(job) => job.files.into_iter().map(|file| file.row.id).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -29,6 +29,8 @@ pub const MAX_ACTIVE_JOBS: usize = 100;
 pub const MAX_ALL_ACTIVE_JOBS: usize = 4_000;
 /// Time between two removals of old jobs.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(3600);
+/// Time between two looks at the row of a job of another host.
+const ROW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The active jobs. Clones share them.
 #[derive(Clone, Debug)]
@@ -228,6 +230,11 @@ impl ActiveJobs {
     /// Waits until a job has ended, at most this long.
     pub async fn wait(&self, id: &str, timeout: Duration) {
         let Some(active) = self.lock().get(id).cloned() else {
+            if self.events.cluster().is_some() {
+                tokio::time::timeout(timeout, self.wait_for_row(id))
+                    .await
+                    .ok();
+            }
             return;
         };
         let mut rows = active.row.subscribe();
@@ -237,15 +244,49 @@ impl ActiveJobs {
         tokio::time::timeout(timeout, ended).await.ok();
     }
 
-    /// Stops a job, if it is active.
-    pub fn stop(&self, id: &str) {
-        if let Some(active) = self.lock().get(id) {
-            active.stop.cancel();
+    /// Waits until the row of a job of another host has ended, or is gone.
+    async fn wait_for_row(&self, id: &str) {
+        loop {
+            match self.store.job(id).await {
+                Ok(Some(row)) if row.state.is_active() => {
+                    tokio::time::sleep(ROW_INTERVAL).await;
+                }
+                _ => return,
+            }
         }
     }
 
-    /// Stops all jobs of a user, or of all users. Returns the number of those that were not stopped before.
-    pub fn stop_all(&self, user_id: Option<&str>) -> usize {
+    /// Stops a job of any host, if it is active.
+    pub async fn stop(&self, id: &str) {
+        if self.stop_own(None, id) {
+            return;
+        }
+        if let Some(cluster) = self.events.cluster() {
+            cluster.stop_task(id, None).await;
+        }
+    }
+
+    /// Stops a job of this host; if a user is named, only a job of this user. Returns false if it does not exist.
+    #[must_use]
+    pub fn stop_own(&self, user_id: Option<&str>, id: &str) -> bool {
+        let jobs = self.lock();
+        let is_of = |job: &&ActiveJob| user_id.is_none_or(|it| job.row.borrow().user_id == it);
+        let job = jobs.get(id).filter(is_of);
+        job.inspect(|job| job.stop.cancel()).is_some()
+    }
+
+    /// Stops all jobs of a user, or of all users, on all hosts. Returns the number of those that were not stopped before.
+    pub async fn stop_all(&self, user_id: Option<&str>) -> usize {
+        let own = self.stop_all_own(user_id);
+        let Some(cluster) = self.events.cluster() else {
+            return own;
+        };
+        own.saturating_add(cluster.stop_jobs(user_id).await)
+    }
+
+    /// The same for the jobs of this host.
+    #[must_use]
+    pub fn stop_all_own(&self, user_id: Option<&str>) -> usize {
         let jobs = self.lock();
         let stopped = jobs.values().filter(|job| {
             let row = job.row.borrow();

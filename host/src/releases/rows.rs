@@ -14,7 +14,7 @@ use crate::store::{EngineChange, EngineRows, GrantRow, ReleaseRow, ReleaseState,
 const MAX_ROLLED_BACK: usize = 50;
 
 /// The rows of all engines at one moment.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Rows {
     /// By digest.
     pub(super) releases: BTreeMap<String, ReleaseRow>,

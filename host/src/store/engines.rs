@@ -2,9 +2,8 @@
 //!
 //! One transaction makes a change whole: a track, its releases, the grant and the history never disagree.
 
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-
+use super::database::{Connection, Row, query};
+use super::revisions::{self, Revision};
 use super::{Store, now};
 
 /// Entries of the history. Older ones are deleted.
@@ -154,19 +153,18 @@ impl ReleaseState {
 impl Store {
     /// All releases, tracks, grants and files, of one moment.
     pub async fn engine_rows(&self) -> sqlx::Result<EngineRows> {
-        let mut transaction = self.pool.begin().await?;
-        let releases =
-            sqlx::query("SELECT * FROM engine_releases ORDER BY engine, added_at, digest")
-                .fetch_all(&mut *transaction)
-                .await?;
-        let tracks = sqlx::query("SELECT * FROM engine_tracks ORDER BY engine")
-            .fetch_all(&mut *transaction)
+        let mut snapshot = self.database.snapshot().await?;
+        let releases = query("SELECT * FROM engine_releases ORDER BY engine, added_at, digest")
+            .fetch_all(&mut snapshot)
             .await?;
-        let grants = sqlx::query("SELECT * FROM engine_grants ORDER BY engine")
-            .fetch_all(&mut *transaction)
+        let tracks = query("SELECT * FROM engine_tracks ORDER BY engine")
+            .fetch_all(&mut snapshot)
             .await?;
-        let files = sqlx::query_as("SELECT file, digest FROM engine_files ORDER BY file")
-            .fetch_all(&mut *transaction)
+        let grants = query("SELECT * FROM engine_grants ORDER BY engine")
+            .fetch_all(&mut snapshot)
+            .await?;
+        let files = query("SELECT file, digest FROM engine_files ORDER BY file")
+            .fetch_all(&mut snapshot)
             .await?;
         Ok(EngineRows {
             releases: releases
@@ -175,7 +173,10 @@ impl Store {
                 .collect::<Result<_, _>>()?,
             tracks: tracks.iter().map(read_track).collect::<Result<_, _>>()?,
             grants: grants.iter().map(read_grant).collect::<Result<_, _>>()?,
-            files,
+            files: files
+                .iter()
+                .map(|row| Ok((row.try_get("file")?, row.try_get("digest")?)))
+                .collect::<sqlx::Result<_>>()?,
         })
     }
 
@@ -197,7 +198,7 @@ impl Store {
             upsert_release(&mut write, release).await?;
         }
         for digest in &change.removed_releases {
-            sqlx::query("DELETE FROM engine_releases WHERE digest = $1")
+            query("DELETE FROM engine_releases WHERE digest = $1")
                 .bind(digest)
                 .execute(&mut *write)
                 .await?;
@@ -211,19 +212,21 @@ impl Store {
         for entry in &change.history {
             insert_history(&mut write, entry).await?;
         }
+        revisions::count(&mut write, Revision::Engines).await?;
         write.commit().await?;
+        self.revised.notify_one();
         Ok(true)
     }
 
     /// The newest entries of the history of an engine, newest first.
     pub async fn engine_history(&self, engine: &str, limit: u32) -> sqlx::Result<Vec<HistoryRow>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT at, engine, digest, what, why, user_name FROM engine_history
              WHERE engine = $1 ORDER BY id DESC LIMIT $2",
         )
         .bind(engine)
         .bind(i64::from(limit))
-        .fetch_all(&self.pool)
+        .fetch_all(&self.database)
         .await?;
         rows.iter()
             .map(|row| {
@@ -240,8 +243,8 @@ impl Store {
     }
 }
 
-async fn insert_track(connection: &mut SqliteConnection, track: &TrackRow) -> sqlx::Result<bool> {
-    let result = sqlx::query(
+async fn insert_track(connection: &mut Connection, track: &TrackRow) -> sqlx::Result<bool> {
+    let result = query(
         "INSERT INTO engine_tracks
          (engine, current, previous, candidate, percent, strategy, pinned, revision, changed_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8) ON CONFLICT DO NOTHING",
@@ -252,19 +255,19 @@ async fn insert_track(connection: &mut SqliteConnection, track: &TrackRow) -> sq
     .bind(&track.candidate)
     .bind(i64::from(track.percent))
     .bind(&track.strategy)
-    .bind(track.pinned)
+    .bind(i64::from(track.pinned))
     .bind(now())
     .execute(connection)
     .await?;
-    Ok(result.rows_affected() == 1)
+    Ok(result == 1)
 }
 
 async fn update_track(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     before: &TrackRow,
     after: &TrackRow,
 ) -> sqlx::Result<bool> {
-    let result = sqlx::query(
+    let result = query(
         "UPDATE engine_tracks SET current = $3, previous = $4, candidate = $5, percent = $6, strategy = $7,
              pinned = $8, revision = revision + 1, changed_at = $9
          WHERE engine = $1 AND revision = $2",
@@ -276,27 +279,24 @@ async fn update_track(
     .bind(&after.candidate)
     .bind(i64::from(after.percent))
     .bind(&after.strategy)
-    .bind(after.pinned)
+    .bind(i64::from(after.pinned))
     .bind(now())
     .execute(connection)
     .await?;
-    Ok(result.rows_affected() == 1)
+    Ok(result == 1)
 }
 
-async fn delete_track(connection: &mut SqliteConnection, before: &TrackRow) -> sqlx::Result<bool> {
-    let result = sqlx::query("DELETE FROM engine_tracks WHERE engine = $1 AND revision = $2")
+async fn delete_track(connection: &mut Connection, before: &TrackRow) -> sqlx::Result<bool> {
+    let result = query("DELETE FROM engine_tracks WHERE engine = $1 AND revision = $2")
         .bind(&before.engine)
         .bind(before.revision)
         .execute(connection)
         .await?;
-    Ok(result.rows_affected() == 1)
+    Ok(result == 1)
 }
 
-async fn upsert_release(
-    connection: &mut SqliteConnection,
-    release: &ReleaseRow,
-) -> sqlx::Result<()> {
-    sqlx::query(
+async fn upsert_release(connection: &mut Connection, release: &ReleaseRow) -> sqlx::Result<()> {
+    query(
         "INSERT INTO engine_releases
          (digest, engine, version, file, declared, granted, replaces, state, reason, size_bytes, added_by, added_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -321,8 +321,8 @@ async fn upsert_release(
     Ok(())
 }
 
-async fn upsert_grant(connection: &mut SqliteConnection, grant: &GrantRow) -> sqlx::Result<()> {
-    sqlx::query(
+async fn upsert_grant(connection: &mut Connection, grant: &GrantRow) -> sqlx::Result<()> {
+    query(
         "INSERT INTO engine_grants (engine, allows, denies, digest, file) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (engine) DO UPDATE SET allows = excluded.allows, denies = excluded.denies,
              digest = excluded.digest, file = excluded.file",
@@ -338,25 +338,25 @@ async fn upsert_grant(connection: &mut SqliteConnection, grant: &GrantRow) -> sq
 }
 
 async fn write_file(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     file: &str,
     digest: Option<&str>,
 ) -> sqlx::Result<()> {
-    let query = match digest {
-        Some(digest) => sqlx::query(
+    let statement = match digest {
+        Some(digest) => query(
             "INSERT INTO engine_files (file, digest) VALUES ($1, $2)
              ON CONFLICT (file) DO UPDATE SET digest = excluded.digest",
         )
         .bind(file)
         .bind(digest),
-        None => sqlx::query("DELETE FROM engine_files WHERE file = $1").bind(file),
+        None => query("DELETE FROM engine_files WHERE file = $1").bind(file),
     };
-    query.execute(connection).await?;
+    statement.execute(connection).await?;
     Ok(())
 }
 
-async fn insert_history(connection: &mut SqliteConnection, entry: &HistoryRow) -> sqlx::Result<()> {
-    sqlx::query(
+async fn insert_history(connection: &mut Connection, entry: &HistoryRow) -> sqlx::Result<()> {
+    query(
         "INSERT INTO engine_history (at, engine, digest, what, why, user_name)
          VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -368,14 +368,14 @@ async fn insert_history(connection: &mut SqliteConnection, entry: &HistoryRow) -
     .bind(&entry.user_name)
     .execute(&mut *connection)
     .await?;
-    sqlx::query("DELETE FROM engine_history WHERE id <= (SELECT MAX(id) FROM engine_history) - $1")
+    query("DELETE FROM engine_history WHERE id <= (SELECT MAX(id) FROM engine_history) - $1")
         .bind(MAX_HISTORY)
         .execute(connection)
         .await?;
     Ok(())
 }
 
-fn read_release(row: &SqliteRow) -> sqlx::Result<ReleaseRow> {
+fn read_release(row: &Row) -> sqlx::Result<ReleaseRow> {
     let state: String = row.try_get("state")?;
     Ok(ReleaseRow {
         digest: row.try_get("digest")?,
@@ -393,7 +393,7 @@ fn read_release(row: &SqliteRow) -> sqlx::Result<ReleaseRow> {
     })
 }
 
-fn read_track(row: &SqliteRow) -> sqlx::Result<TrackRow> {
+fn read_track(row: &Row) -> sqlx::Result<TrackRow> {
     let percent: i64 = row.try_get("percent")?;
     Ok(TrackRow {
         engine: row.try_get("engine")?,
@@ -402,13 +402,13 @@ fn read_track(row: &SqliteRow) -> sqlx::Result<TrackRow> {
         candidate: row.try_get("candidate")?,
         percent: u8::try_from(percent).unwrap_or_default(),
         strategy: row.try_get("strategy")?,
-        pinned: row.try_get("pinned")?,
+        pinned: row.try_get_flag("pinned")?,
         revision: row.try_get("revision")?,
         changed_at: row.try_get("changed_at")?,
     })
 }
 
-fn read_grant(row: &SqliteRow) -> sqlx::Result<GrantRow> {
+fn read_grant(row: &Row) -> sqlx::Result<GrantRow> {
     Ok(GrantRow {
         engine: row.try_get("engine")?,
         allows: row.try_get("allows")?,
@@ -421,6 +421,7 @@ fn read_grant(row: &SqliteRow) -> sqlx::Result<GrantRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::test_database::TestDatabase;
 
     fn track(current: &str) -> TrackRow {
         TrackRow {
@@ -438,27 +439,29 @@ mod tests {
 
     #[tokio::test]
     async fn change_of_a_track_that_has_moved_writes_nothing() {
-        let data = tempfile::tempdir().unwrap();
-        let store = Store::open(data.path()).await.unwrap();
-        let write = async |before: Option<TrackRow>, after: Option<TrackRow>| {
-            let change = EngineChange {
-                track: Some((before, after)),
-                files: vec![("draw.wasm".into(), Some("x".into()))],
-                ..EngineChange::default()
+        TestDatabase::each(async |test| {
+            let store = &test.store;
+            let write = async |before: Option<TrackRow>, after: Option<TrackRow>| {
+                let change = EngineChange {
+                    track: Some((before, after)),
+                    files: vec![("draw.wasm".into(), Some("x".into()))],
+                    ..EngineChange::default()
+                };
+                store.change_engine(&change).await.unwrap()
             };
-            store.change_engine(&change).await.unwrap()
-        };
-        assert!(write(None, Some(track("a"))).await);
-        let first = store.engine_rows().await.unwrap().tracks.remove(0);
-        assert_eq!((first.current.as_str(), first.revision), ("a", 1));
-        assert!(write(Some(first.clone()), Some(track("b"))).await);
-        // The first revision is gone: neither a change, nor a removal, nor another track of the name.
-        assert!(!write(Some(first.clone()), Some(track("c"))).await);
-        assert!(!write(Some(first), None).await);
-        assert!(!write(None, Some(track("c"))).await);
-        let second = store.engine_rows().await.unwrap().tracks.remove(0);
-        assert_eq!((second.current.as_str(), second.revision), ("b", 2));
-        assert!(write(Some(second), None).await);
-        assert!(store.engine_rows().await.unwrap().tracks.is_empty());
+            assert!(write(None, Some(track("a"))).await);
+            let first = store.engine_rows().await.unwrap().tracks.remove(0);
+            assert_eq!((first.current.as_str(), first.revision), ("a", 1));
+            assert!(write(Some(first.clone()), Some(track("b"))).await);
+            // The first revision is gone: neither a change, nor a removal, nor another track of the name.
+            assert!(!write(Some(first.clone()), Some(track("c"))).await);
+            assert!(!write(Some(first), None).await);
+            assert!(!write(None, Some(track("c"))).await);
+            let second = store.engine_rows().await.unwrap().tracks.remove(0);
+            assert_eq!((second.current.as_str(), second.revision), ("b", 2));
+            assert!(write(Some(second), None).await);
+            assert!(store.engine_rows().await.unwrap().tracks.is_empty());
+        })
+        .await;
     }
 }

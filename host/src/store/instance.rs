@@ -1,8 +1,7 @@
 //! What the database records about itself: its identity, and when files were last swept.
 
-use sqlx::Row;
-
 use super::Store;
+use super::database::query;
 
 /// The identity, a UUID.
 const IDENTITY: &str = "identity";
@@ -29,7 +28,7 @@ impl Store {
     /// Sets the identity, unless the database has one.
     pub async fn set_identity(&self, id: &str) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
-        sqlx::query("INSERT INTO instance (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        query("INSERT INTO instance (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(IDENTITY)
             .bind(id)
             .execute(&mut *transaction)
@@ -40,8 +39,8 @@ impl Store {
     /// The times to compare the clock with.
     pub async fn sweep_times(&self) -> sqlx::Result<SweepTimes> {
         let last_sweep = self.instance_value(LAST_SWEEP).await?;
-        let row = sqlx::query("SELECT MAX(created_at) AS newest FROM files")
-            .fetch_one(&self.pool)
+        let row = query("SELECT MAX(created_at) AS newest FROM files")
+            .fetch_one(&self.database)
             .await?;
         Ok(SweepTimes {
             newest_file: row.try_get("newest")?,
@@ -69,7 +68,7 @@ impl Store {
 
     async fn set_instance_value(&self, name: &str, value: &str) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
-        sqlx::query(
+        query(
             "INSERT INTO instance (name, value) VALUES ($1, $2)
              ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )
@@ -81,9 +80,9 @@ impl Store {
     }
 
     async fn instance_value(&self, name: &str) -> sqlx::Result<Option<String>> {
-        sqlx::query_scalar("SELECT value FROM instance WHERE name = $1")
+        query("SELECT value FROM instance WHERE name = $1")
             .bind(name)
-            .fetch_optional(&self.pool)
+            .fetch_optional_value(&self.database)
             .await
     }
 }

@@ -1,8 +1,7 @@
 //! The row of a job.
 
+use super::database::Row;
 use serde::Serialize;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use utoipa::ToSchema;
 
 pub(super) const COLUMNS: &str = "jobs.id, user_id, origin, chat_id, message_id, operation, state, request, binding, engine,
@@ -126,7 +125,7 @@ impl JobRow {
     }
 }
 
-pub(super) fn job_from_row(row: &SqliteRow) -> sqlx::Result<JobRow> {
+pub(super) fn job_from_row(row: &Row) -> sqlx::Result<JobRow> {
     let state: String = row.try_get("state")?;
     let key: Option<String> = row.try_get("idempotency_key")?;
     let request_hash: Option<String> = row.try_get("request_hash")?;
@@ -143,7 +142,7 @@ pub(super) fn job_from_row(row: &SqliteRow) -> sqlx::Result<JobRow> {
         engine: row.try_get("engine")?,
         engine_version: row.try_get("engine_version")?,
         digest: row.try_get("digest")?,
-        ordered: row.try_get::<i64, _>("ordered")? != 0,
+        ordered: row.try_get_flag("ordered")?,
         result: row.try_get("result")?,
         error: row.try_get("error")?,
         idempotency: key

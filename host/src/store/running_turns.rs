@@ -1,8 +1,9 @@
 //! Turns that run in the background: which of them a process did not finish.
 
 use serde_json::{Map, Value, json};
-use sqlx::Row;
 
+use super::chats::lock_chat;
+use super::database::query;
 use super::messages::add_message;
 use super::{FinishedResponse, Store};
 
@@ -18,7 +19,7 @@ impl Store {
         message_id: &str,
     ) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
-        sqlx::query(
+        query(
             "INSERT INTO running_turns (chat_id, message_id)
              SELECT id, $2 FROM chats WHERE id = $1 AND user_id = $3
              ON CONFLICT (chat_id, message_id) DO NOTHING",
@@ -34,7 +35,7 @@ impl Store {
     /// Forgets a turn whose response is stored.
     pub async fn remove_running_turn(&self, chat_id: &str, message_id: &str) -> sqlx::Result<()> {
         let mut transaction = self.begin_removal().await?;
-        sqlx::query("DELETE FROM running_turns WHERE chat_id = $1 AND message_id = $2")
+        query("DELETE FROM running_turns WHERE chat_id = $1 AND message_id = $2")
             .bind(chat_id)
             .bind(message_id)
             .execute(&mut *transaction)
@@ -45,11 +46,11 @@ impl Store {
     /// Gives the messages of all recorded turns an error. For the start of a server, before it starts
     /// turns. Returns their number.
     pub async fn fail_interrupted_turns(&self) -> sqlx::Result<usize> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT running_turns.chat_id, message_id, user_id FROM running_turns
              JOIN chats ON chats.id = running_turns.chat_id",
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.database)
         .await?;
         for row in &rows {
             let chat_id: String = row.try_get("chat_id")?;
@@ -62,14 +63,15 @@ impl Store {
 
     async fn fail_turn(&self, user_id: &str, chat_id: &str, message_id: &str) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
+        lock_chat(&mut transaction, chat_id).await?;
         add_message(&mut transaction, chat_id, message_id).await?;
-        let last_status: Option<String> = sqlx::query_scalar(
+        let last_status: Option<String> = query(
             "SELECT status FROM message_statuses WHERE chat_id = $1 AND message_id = $2
              ORDER BY position DESC LIMIT 1",
         )
         .bind(chat_id)
         .bind(message_id)
-        .fetch_optional(&mut *transaction)
+        .fetch_optional_value(&mut *transaction)
         .await?;
         transaction.commit().await?;
         let last_status: Option<Value> =

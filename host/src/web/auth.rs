@@ -126,7 +126,7 @@ impl FromRequestParts<Arc<App>> for ChatUser {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let User(user) = User::from_request_parts(parts, app).await?;
-        match app.clients.rate.count(&user.id) {
+        match app.clients.rate.count(&user.id).await {
             Ok(()) => Ok(Self(user)),
             Err(wait) => Err(too_many_requests(wait).rejection(&parts.uri)),
         }

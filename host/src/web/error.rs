@@ -33,6 +33,8 @@ const QUEUE_FULL_RETRY_MS: u64 = 5000;
 const STARTING_RETRY_MS: u64 = 5000;
 /// Retry delay sent to a client that waited for other writers or searches, in milliseconds.
 const BUSY_RETRY_MS: u64 = 1000;
+/// When a bucket that cannot be used has been checked again.
+const BUCKET_RETRY_MS: u64 = 10_000;
 /// Retry delay sent to a client whose request found the memory in use, in milliseconds.
 const MEMORY_FULL_RETRY_MS: u64 = 2000;
 
@@ -205,10 +207,14 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
     }
 
-    /// 500: our own failure. Only the log contains the cause. 503 if others write to the database, and 507 if
-    /// the disk is full.
+    /// 500: our own failure. Only the log contains the cause. 503 if others write to the database or the bucket
+    /// cannot be used, and 507 if the disk is full.
     pub(super) fn internal(error: &anyhow::Error) -> Self {
         tracing::error!("request failed: {error:#}");
+        if files::is_bucket_failure(error) {
+            let detail = "the server cannot reach its image storage: try again";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(BUCKET_RETRY_MS);
+        }
         match trouble(error) {
             Some(Trouble::Busy) => {
                 let detail = "the server's database is busy: try again";
@@ -257,6 +263,10 @@ impl From<files::NoRoom> for ApiError {
             }
             files::NoRoom::DiskFull => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()).without_retry()
+            }
+            files::NoRoom::BucketLost => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+                    .retry_after(BUCKET_RETRY_MS)
             }
         }
     }

@@ -176,7 +176,7 @@ async fn generate(
     if !snapshot.settings.enabled {
         return Err(ApiError::prohibited());
     }
-    app.files.require_room(&user, 0).await?;
+    app.files.require_image_room(&user, 0).await?;
     let requester = auth::requester(&app, &snapshot, &user, None).await?;
     let plan =
         JobPlan::new(snapshot, Operation::Generate, engine, model, requester).map_err(bracketed)?;
@@ -218,7 +218,7 @@ async fn edit(
     if !snapshot.settings.edit.enabled {
         return Err(ApiError::prohibited());
     }
-    app.files.require_room(&user, 0).await?;
+    app.files.require_image_room(&user, 0).await?;
     let sources = load_sources(&app, &user, IMAGE, &image.into_vec())
         .await
         .map_err(ApiError::bracketed)?;

@@ -166,7 +166,7 @@ async fn stop(
     if !job.state.is_active() {
         return Ok(Json(job));
     }
-    app.active_jobs.stop(&id);
+    app.active_jobs.stop(&id).await;
     app.active_jobs.wait(&id, MAX_STOP_TIME).await;
     Ok(Json(find(&app, &user, &id).await?))
 }
@@ -215,7 +215,8 @@ async fn stop_all(
         return Err(ApiError::prohibited());
     }
     let of_user = user_id.as_deref().unwrap_or(&user.id);
-    let stopped = app.active_jobs.stop_all((!is_all).then_some(of_user));
+    let of_one = (!is_all).then_some(of_user);
+    let stopped = app.active_jobs.stop_all(of_one).await;
     Ok(Json(StoppedJobs { stopped }))
 }
 

@@ -161,7 +161,7 @@ pub(super) async fn start(
     let request = request.into_job_request();
     let (named, model) = (engine.as_deref(), request.model.as_deref());
     let snapshot = app.jobs.snapshot_for(operation, named, model).await?;
-    app.files.require_room(&user, 0).await?;
+    app.files.require_image_room(&user, 0).await?;
     let requester = auth::requester(app, &snapshot, &user, None).await?;
     let plan = JobPlan::new(snapshot, operation, named, model, requester)?;
     let edit = match operation {

@@ -56,7 +56,7 @@ impl ImageJob {
         if !self.is_stored {
             return Ok(());
         }
-        let room = self.app.files.require_room(&self.user, 0).await;
+        let room = self.app.files.require_image_room(&self.user, 0).await;
         room.map_err(ApiError::from)
     }
 

@@ -12,6 +12,7 @@ use pinhole_sandbox::Compiler;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::TestDatabase;
 
@@ -78,6 +79,7 @@ pub struct TestServer {
     pub data_dir: TempDir,
     pub database: TestDatabase,
     task: tokio::task::JoinHandle<()>,
+    _leases: AbortOnDropHandle<()>,
 }
 
 impl TestServer {
@@ -182,6 +184,7 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(pinhole::web::serve(listener, app.clone(), shutdown));
+        let leases = tokio::spawn(app.active_jobs.clone().extend_leases());
         Self {
             app,
             key: first_key.or(key).unwrap(),
@@ -190,6 +193,7 @@ impl TestServer {
             data_dir,
             database,
             task,
+            _leases: AbortOnDropHandle::new(leases),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The handles that a request may use, opened once from the [`Config`].
 
 mod binding_changes;
+mod durable_jobs;
 mod engine_events;
 mod host_changes;
 mod maintenance;
@@ -34,6 +35,7 @@ use crate::settings::{ChoiceReason, Overlay, Settings, StoredSettings};
 use crate::site::Site;
 use crate::store::{Revisions, Store};
 
+pub use durable_jobs::MAX_TAKEN_JOBS;
 pub use settings_change::ChangeError;
 pub use settings_preview::{MAX_PROBLEMS, SettingsPreview, SettingsProblem};
 
@@ -124,14 +126,24 @@ impl App {
             &config.storage_provider,
         )
         .await?;
-        fail_interrupted_turns(&store).await;
         let events = match &config.redis {
             Some(redis) => Events::shared(redis),
             None => Events::new(),
         };
         let cluster = events.cluster().cloned();
-        let active_jobs = ActiveJobs::new(store.clone(), events.clone(), decoder);
+        let host = uuid::Uuid::new_v4().to_string();
+        let is_durable = config.durable_jobs.is_on(store.is_shared());
+        match store.add_host(&host, env!("CARGO_PKG_VERSION")).await {
+            Err(error) if !is_durable => {
+                tracing::warn!("cannot record the start of the server: {error}")
+            }
+            added => added.context("cannot record the start of the server in the database")?,
+        }
+        let durable_host = is_durable.then(|| host.clone());
+        let active_jobs =
+            ActiveJobs::new(files.clone(), store.clone(), events.clone(), durable_host);
         interrupt_old_jobs(&active_jobs).await;
+        fail_interrupted_turns(&store, &host).await;
         let servers = &jobs.snapshot().settings.model_servers;
         let models = Models::open(servers, &jobs.egress, &audit).map_err(anyhow::Error::msg)?;
         let app = Self {
@@ -366,8 +378,8 @@ fn open_data_dir(config: &Config) -> Result<Dir> {
 }
 
 /// Tells users of turns that ended with an earlier process.
-async fn fail_interrupted_turns(store: &Store) {
-    match store.fail_interrupted_turns().await {
+async fn fail_interrupted_turns(store: &Store, own_host: &str) {
+    match store.fail_interrupted_turns(own_host).await {
         Ok(0) => {}
         Ok(count) => tracing::warn!("{count} chat turn(s) were interrupted by the last stop"),
         Err(error) => tracing::error!("cannot report interrupted chat turns: {error}"),

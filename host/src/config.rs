@@ -1,6 +1,7 @@
 //! The configuration that is fixed while the process runs. The only reader of the process's environment.
 
 mod database_settings;
+mod durable_jobs;
 mod engine_rules;
 mod listen_address;
 mod machine_memory;
@@ -27,6 +28,7 @@ use crate::files::{StorageLimits, StorageProvider};
 use crate::settings::{ValueKind, host_variables};
 use crate::store::DatabaseLocation;
 
+pub use durable_jobs::DurableJobs;
 pub use engine_rules::{FirstUse, Strategy};
 pub use listen_address::ListenAddress;
 pub use page_choice::PageChoice;
@@ -39,6 +41,9 @@ pub const MAX_SLOTS: u32 = 10_000;
 /// Time of a job in seconds. Slow machines need minutes for an image.
 pub const DEFAULT_JOB_SECS: u64 = 600;
 const MAX_JOB_SECS: u64 = 24 * 3600;
+/// Seconds in which jobs may end after the signal to shut down.
+const DEFAULT_DRAIN_SECS: u64 = 30;
+const MAX_DRAIN_SECS: u64 = 3600;
 const MAX_RETENTION_DAYS: u64 = 36_500;
 /// Length of the audit log in MiB.
 const MAX_AUDIT_MIB: u64 = 1 << 20;
@@ -94,6 +99,10 @@ pub struct Config {
     pub slots_per_user: u32,
     /// `PINHOLE_JOB_TIMEOUT_SECS`: time of a job.
     pub job_timeout: Duration,
+    /// `PINHOLE_DURABLE_JOBS`: whether jobs continue after their process has ended.
+    pub durable_jobs: DurableJobs,
+    /// `PINHOLE_DRAIN_SECS`: how long jobs may continue after the signal to shut down.
+    pub drain_time: Duration,
     /// `PINHOLE_UPSTREAM_SILENCE_SECS`: how long a response of an upstream may pause.
     pub silence: Duration,
     /// `PINHOLE_NAT64_PREFIXES`: prefixes under which the network's translators reach IPv4.
@@ -254,6 +263,8 @@ impl Config {
             slots: u32::try_from(slots).unwrap_or(MAX_SLOTS),
             slots_per_user: u32::try_from(slots_per_user).unwrap_or(MAX_SLOTS),
             job_timeout: Duration::from_secs(job_secs),
+            durable_jobs: DurableJobs::from_environment(&environment)?,
+            drain_time: Duration::from_secs(parse_drain_secs(&environment)?),
             silence: silence.map_or(DEFAULT_SILENCE, Duration::from_secs),
             nat64,
             file_retention: retention_days.map(|days| Duration::from_secs(days * DAY_SECS)),
@@ -298,6 +309,17 @@ fn parse_boolean(environment: &Environment, name: &str, default: bool) -> Result
         Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
         Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
         Some(text) => bail!("{name} is {text:?}: it must be true or false"),
+    }
+}
+
+/// As [`parse_number`], but 0 ends jobs at once.
+fn parse_drain_secs(environment: &Environment) -> Result<u64> {
+    match environment.get("PINHOLE_DRAIN_SECS").map(str::trim) {
+        Some("0") => Ok(0),
+        _ => Ok(
+            parse_number(environment, "PINHOLE_DRAIN_SECS", MAX_DRAIN_SECS)?
+                .unwrap_or(DEFAULT_DRAIN_SECS),
+        ),
     }
 }
 

@@ -10,10 +10,12 @@ mod delayed_storage;
 mod gallery;
 mod identity;
 mod import;
+mod job_images;
 pub mod link;
 pub mod lookup;
 mod objects;
 mod room;
+mod saved_job;
 mod spool;
 mod storage_provider;
 mod stored_name;
@@ -26,7 +28,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cap_std::fs::Dir;
-use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt, stream};
 use pinhole_ground::ballast::Ballast;
 use pinhole_ground::disk;
@@ -38,10 +39,9 @@ use serde_json::{Value, json};
 use crate::store::{
     ChatFilter, FileRow, GalleryFields, NewFile, Page, SearchError, Store, User, now,
 };
-use delayed_storage::StoreFailure;
 use identity::Identity;
 use objects::Objects;
-use spool::{Spool, SpooledFile, SpooledJob};
+use spool::Spool;
 
 pub use crate::store::MessageLink;
 pub use bucket_use::{check_provider, is_bucket_failure};
@@ -50,9 +50,11 @@ pub use copy::{CopyCounts, CopyMode, Storage};
 pub use data_url::{encode_data_url, is_data_url};
 pub use gallery::UNDO_TIME;
 pub use import::{ImportBytes, ImportedImage};
+pub use job_images::JobImage;
 pub use lookup::MAX_SOURCES;
 pub use objects::SignedHeaders;
 pub use room::{NoRoom, StorageLimits};
+pub use saved_job::{SaveError, SavedFiles};
 pub use spool::{MAX_SPOOLED_BYTES, spooled_file_ids};
 pub use storage_provider::{
     AzureContainer, AzureCredentials, AzureIdentity, BucketConfig, BucketService, GcsBucket,
@@ -132,37 +134,8 @@ impl Files {
         records: &[ImageRecord],
         link: Option<MessageLink<'_>>,
     ) -> Result<Vec<FileRow>> {
-        let writes = images.iter().zip(records).map(|(image, record)| {
-            let name = format!("generated-image.{}", image.extension());
-            self.write_bytes(name, user_id, image, record.clone())
-        });
-        let (mut files, mut write_error) = (Vec::with_capacity(images.len()), None);
-        for (written, image) in join_all(writes).await.into_iter().zip(images) {
-            let mut bytes = None;
-            if let Err(error) = written.result {
-                bytes = Some(image.bytes().clone());
-                write_error = Some(error);
-            }
-            let WrittenFile { row, gallery, .. } = written;
-            files.push(SpooledFile {
-                row,
-                gallery,
-                bytes,
-            });
-        }
-        let job = SpooledJob {
-            id: uuid::Uuid::new_v4().to_string(),
-            files,
-            link: link.map(|link| (link.chat_id.to_owned(), link.message_id.to_owned())),
-        };
-        let stored = match write_error {
-            Some(error) => Err(StoreFailure::Temporary(error)),
-            None => self.insert_job(&job).await,
-        };
-        match stored {
-            Ok(()) => Ok(job.files.into_iter().map(|file| file.row).collect()),
-            Err(failure) => self.spool_or_remove(job, failure).await,
-        }
+        let saved = self.save_job(user_id, images, records, link, |_| None);
+        Ok(saved.await?.rows)
     }
 
     /// Restores the ballast after it was used, if the disk has space again.
@@ -302,6 +275,11 @@ impl Files {
                 tracing::error!("cannot remove image {name}, the cleanup will retry: {error}");
             }
         }
+    }
+
+    /// Decodes images, within the limits of the process.
+    pub(crate) fn decoder(&self) -> &Decoder {
+        &self.decoder
     }
 
     /// The user's share of the process's memory.

@@ -24,6 +24,7 @@ pub mod jobs;
 pub mod accounts;
 pub mod clients;
 pub mod control;
+mod crash_point;
 mod file_chunks;
 pub mod files;
 pub mod settings;

@@ -23,7 +23,6 @@
 
 mod changes;
 mod component_bytes;
-mod crash_point;
 mod details;
 mod error;
 mod folder;
@@ -54,10 +53,10 @@ use pinhole_images::Decoder;
 use pinhole_sandbox::{Component, Engines, Rollout};
 
 use crate::config::{Config, FirstUse, Strategy};
+use crate::crash_point::CrashPoint;
 use crate::store::{EngineChange, HistoryRow, ReleaseRow, ReleaseState, Store, TrackRow};
 use changes::Announcements;
 use component_bytes::ComponentBytes;
-use crash_point::CrashPoint;
 use folder::SeenFiles;
 use rows::{Rows, file_label};
 use verdict::Rules;

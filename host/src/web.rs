@@ -29,6 +29,7 @@ mod held_body;
 mod images;
 mod jobs;
 mod json_body;
+mod keyed_job;
 mod openai;
 mod openapi;
 mod pace;
@@ -207,17 +208,19 @@ async fn health() -> Json<Status> {
     summary = "Check that images can be generated with the default engine, and stored",
     responses(
         (status = 200, description = "the default engine can be used", body = Readiness),
-        (status = 503, description = "engines are being compiled, the default engine does not exist, or the bucket of the images cannot be used", body = Readiness),
+        (status = 503, description = "engines are being compiled, the default engine does not exist, the bucket of the images cannot be used, or the server is about to stop", body = Readiness),
     ),
     security(()),
 )]
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
-    let can_store = app.files.is_available();
-    let can_generate = app.jobs.snapshot().is_ready();
-    let reason = match (can_store, can_generate) {
-        (true, true) => None,
-        (false, _) => Some("the bucket of the images cannot be used"),
-        (true, false) => Some("engines are being compiled, or the default engine does not exist"),
+    let reason = if app.active_jobs.is_draining() {
+        Some("the server is about to stop")
+    } else if !app.files.is_available() {
+        Some("the bucket of the images cannot be used")
+    } else if !app.jobs.snapshot().is_ready() {
+        Some("engines are being compiled, or the default engine does not exist")
+    } else {
+        None
     };
     let (code, status) = match reason {
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, false),

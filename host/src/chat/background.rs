@@ -13,7 +13,7 @@ use super::message::{content_text, last_user_text, role};
 use super::model::Completion;
 use super::{Chat, MAX_REASON_BYTES, Reply, Turn, status, upstream_work};
 use crate::event::{COMPLETION, MessageEvents};
-use crate::store::FinishedResponse;
+use crate::store::{FinishedResponse, MessageLink};
 use response_text::{ResponseText, error_message};
 
 /// Minimum time between two events with the text so far.
@@ -25,7 +25,8 @@ const MAX_TITLE_BYTES: usize = 100;
 /// Length of an error response that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
-/// Runs the turn until it is done or stopped, stores its response, and emits its end.
+/// Runs the turn until it is done or stopped, stores its response, and emits its end. If another process continues the
+/// turn's job, that one does so (`continued_turn`).
 ///
 /// Source: Open WebUI `utils/middleware.py` and `main.py`: the text so far, and `done` at the end;
 /// `chat:message:error` and `chat:tasks:cancel` after a failure; only the latter after a stop.
@@ -42,6 +43,9 @@ pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
         // On the heap: the future of a turn is long.
         result = Box::pin(respond(chat, turn, &events, &mut text)) => Some(result),
     };
+    if upstream_work.is_released() {
+        return;
+    }
     let failure = match &result {
         Some(Err(reason)) => Some(plain(reason, MAX_REASON_BYTES)),
         _ => None,
@@ -187,11 +191,13 @@ async fn record_start(chat: &Chat, events: &MessageEvents) {
     let Some(chat_id) = target.chat_id.as_deref() else {
         return;
     };
-    let recorded = chat
-        .store
-        .add_running_turn(&target.user_id, chat_id, &target.message_id)
-        .await;
-    if let Err(error) = recorded {
+    let message = MessageLink {
+        chat_id,
+        message_id: &target.message_id,
+    };
+    let host = chat.active_jobs.durable_host();
+    let recorded = chat.store.add_running_turn(&target.user_id, message, host);
+    if let Err(error) = recorded.await {
         tracing::error!("cannot record a turn of chat {chat_id}: {error}");
     }
 }

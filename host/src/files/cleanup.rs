@@ -183,8 +183,13 @@ impl Files {
             let ids: HashSet<_> = names.iter().filter_map(|name| file_id(name)).collect();
             let existing = self.store.existing_file_ids(&ids).await;
             let existing = existing.context("cannot look up files in the database")?;
+            // Their sources have the job's id.
+            let jobs = self.store.active_job_ids(&ids).await;
+            let jobs = jobs.context("cannot look up jobs in the database")?;
             let is_orphan = |name: &String| {
-                !file_id(name).is_some_and(|id| existing.contains(&id) || self.spool.contains(&id))
+                !file_id(name).is_some_and(|id| {
+                    existing.contains(&id) || jobs.contains(&id) || self.spool.contains(&id)
+                })
             };
             orphans.extend(names.into_iter().filter(is_orphan));
             if orphans.len() >= MAX_ORPHANS {

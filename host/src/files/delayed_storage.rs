@@ -1,35 +1,51 @@
 //! Images that cannot be stored at once: they wait in the spool, and another attempt stores them.
 
-use anyhow::Result;
-
 use super::spool::{SpooledFile, SpooledJob};
-use super::{Files, file_entry};
-use crate::store::{FileRow, NewFile, Trouble};
+use super::{Files, SaveError, SavedFiles, file_entry};
+use crate::store::{NewFile, Trouble};
 
 /// Why images were not stored.
 pub(super) enum StoreFailure {
     /// Another attempt may succeed.
     Temporary(anyhow::Error),
     Permanent(anyhow::Error),
+    /// Another process has taken the job.
+    Taken,
 }
 
 impl Files {
+    /// True if the images of this job wait to be stored, and the end of the job with them.
+    #[must_use]
+    pub fn has_end_of(&self, job_id: &str) -> bool {
+        self.spool.has_end_of(job_id)
+    }
+
+    /// True if the ends of jobs wait to be stored with their images.
+    #[must_use]
+    pub fn has_waiting_ends(&self) -> bool {
+        self.spool.jobs().iter().any(|job| job.end.is_some())
+    }
+
     /// Keeps images that could not be stored, if that may change. Otherwise removes their bytes.
     pub(super) async fn spool_or_remove(
         &self,
         job: SpooledJob,
         failure: StoreFailure,
-    ) -> Result<Vec<FileRow>> {
+    ) -> Result<SavedFiles, SaveError> {
         let error = match failure {
             StoreFailure::Temporary(error) => {
                 let rows = job.files.iter().map(|file| file.row.clone()).collect();
                 if self.spool.add(job.clone()) {
                     tracing::error!("cannot store images, will retry: {error:#}");
-                    return Ok(rows);
+                    return Ok(SavedFiles {
+                        rows,
+                        is_waiting: true,
+                    });
                 }
-                error
+                error.into()
             }
-            StoreFailure::Permanent(error) => error,
+            StoreFailure::Permanent(error) => error.into(),
+            StoreFailure::Taken => SaveError::Taken,
         };
         for file in &job.files {
             self.delete_bytes(&file.row.id).await;
@@ -45,8 +61,12 @@ impl Files {
             gallery: file.gallery.clone(),
         };
         let rows: Vec<_> = job.files.iter().map(new_file).collect();
-        let inserted = self.store.insert_files(&rows, job.message_link()).await;
-        inserted.map_err(|error| {
+        let link = job.message_link();
+        let inserted = match &job.end {
+            Some(end) => self.store.finish_job(end, &rows, link).await,
+            None => self.store.insert_files(&rows, link).await.map(|()| true),
+        };
+        let is_inserted = inserted.map_err(|error| {
             let is_temporary = Trouble::of(&error).is_some();
             let error =
                 anyhow::Error::from(error).context("cannot insert images into the database");
@@ -55,7 +75,11 @@ impl Files {
             } else {
                 StoreFailure::Permanent(error)
             }
-        })
+        })?;
+        if !is_inserted {
+            return Err(StoreFailure::Taken);
+        }
+        Ok(())
     }
 
     /// Stores the images that wait in the spool, as far as it is possible now. Opens the files that
@@ -74,10 +98,13 @@ impl Files {
                 }
                 Err(StoreFailure::Permanent(error)) => {
                     tracing::error!("images of the spool are lost: {error:#}");
-                    for file in &job.files {
-                        self.delete_bytes(&file.row.id).await;
-                    }
-                    self.forget_spooled(&job.id);
+                    self.discard_spooled(&job).await;
+                }
+                Err(StoreFailure::Taken) => {
+                    tracing::warn!(
+                        "images of the spool belong to a job that another process has taken"
+                    );
+                    self.discard_spooled(&job).await;
                 }
             }
         }
@@ -101,6 +128,13 @@ impl Files {
             return Ok(());
         }
         self.insert_job(job).await
+    }
+
+    async fn discard_spooled(&self, job: &SpooledJob) {
+        for file in &job.files {
+            self.delete_bytes(&file.row.id).await;
+        }
+        self.forget_spooled(&job.id);
     }
 
     fn forget_spooled(&self, job_id: &str) {

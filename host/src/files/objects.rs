@@ -128,7 +128,7 @@ impl Objects {
     }
 
     /// The objects in batches. A bucket may be shared with other programs, so its list has only objects whose
-    /// names are those of files or thumbnails.
+    /// names are those of files, thumbnails or images of jobs.
     pub(super) async fn list(
         &self,
         batch: usize,

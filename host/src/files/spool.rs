@@ -17,7 +17,7 @@ use pinhole_ground::data_dir;
 use serde::{Deserialize, Serialize};
 
 use super::MessageLink;
-use crate::store::{FileRow, GalleryFields};
+use crate::store::{FileRow, GalleryFields, JobRow};
 
 /// Bytes of images that wait in memory.
 pub const MAX_SPOOLED_BYTES: usize = 64 << 20;
@@ -36,6 +36,9 @@ pub(super) struct SpooledJob {
     pub(super) files: Vec<SpooledFile>,
     /// Chat and message.
     pub(super) link: Option<(String, String)>,
+    /// The job whose end is stored together with the images.
+    #[serde(default)]
+    pub(super) end: Option<Box<JobRow>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -193,6 +196,13 @@ impl Spool {
         let jobs = lock(&self.jobs);
         let mut files = jobs.values().flat_map(|job| &job.files);
         files.find(|file| file.row.id == file_id).cloned()
+    }
+
+    /// True if the images of this job wait, and the end of the job with them.
+    pub(super) fn has_end_of(&self, job_id: &str) -> bool {
+        let jobs = lock(&self.jobs);
+        let mut ends = jobs.values().filter_map(|job| job.end.as_ref());
+        ends.any(|end| end.id == job_id)
     }
 
     pub(super) fn contains(&self, file_id: &str) -> bool {

@@ -10,7 +10,7 @@ use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_ground::{data_dir, disk};
 use pinhole_sandbox::{MAX_COMPONENT_BYTES, digest};
 
-use super::crash_point::CrashPoint;
+use crate::crash_point::CrashPoint;
 
 /// The directory in the data directory.
 const DIRECTORY: &str = "components";

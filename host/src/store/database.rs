@@ -66,6 +66,16 @@ impl Lock {
     }
 }
 
+impl Dialect {
+    /// The database's time in seconds since 1970. Hosts compare it, because their own clocks may differ.
+    pub(super) fn current_secs(self) -> &'static str {
+        match self {
+            Self::Sqlite => "unixepoch()",
+            Self::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS BIGINT)",
+        }
+    }
+}
+
 impl Database {
     pub(super) fn dialect(&self) -> Dialect {
         match self {

@@ -17,7 +17,7 @@ use super::sqlite_file::SqliteFile;
 use super::{DatabaseLocation, Store, schema};
 
 /// The tables with their keys. A table follows those that it refers to.
-pub(super) const TABLES: [(&str, &[&str]); 30] = [
+pub(super) const TABLES: [(&str, &[&str]); 32] = [
     ("users", &["id"]),
     ("accounts", &["user_id"]),
     ("api_keys", &["hash"]),
@@ -40,6 +40,8 @@ pub(super) const TABLES: [(&str, &[&str]); 30] = [
     ("message_files", &["chat_id", "message_id", "position"]),
     ("running_turns", &["chat_id", "message_id"]),
     ("jobs", &["id"]),
+    ("hosts", &["id"]),
+    ("leases", &["name"]),
     ("engine_releases", &["digest"]),
     ("engine_tracks", &["engine"]),
     ("engine_grants", &["engine"]),

@@ -57,33 +57,16 @@ impl Store {
         files: &[NewFile],
         link: Option<MessageLink<'_>>,
     ) -> sqlx::Result<()> {
-        let Some(first) = files.first() else {
+        if files.is_empty() {
             return Ok(());
-        };
-        let Some(MessageLink {
-            chat_id,
-            message_id,
-        }) = link
-        else {
+        }
+        if link.is_none() {
             let mut statement = self.begin_statement().await?;
             insert_rows(&mut statement, files).await?;
             return statement.commit().await;
-        };
-        let mut transaction = self.begin().await?;
-        let done = query(
-            "UPDATE chats SET current_id = $2, updated_at = $3 WHERE id = $1 AND user_id = $4",
-        )
-        .bind(chat_id)
-        .bind(message_id)
-        .bind(now())
-        .bind(&first.row.user_id)
-        .execute(&mut *transaction)
-        .await?;
-        insert_rows(&mut transaction, files).await?;
-        if done > 0 {
-            add_message(&mut transaction, chat_id, message_id).await?;
-            add_message_files(&mut transaction, chat_id, message_id, files).await?;
         }
+        let mut transaction = self.begin().await?;
+        insert_linked(&mut transaction, files, link).await?;
         transaction.commit().await
     }
 
@@ -168,6 +151,38 @@ impl Store {
             .await?;
         Ok(existing.into_iter().collect())
     }
+}
+
+/// Adds files, and links them to a message of a chat of their owner, if there is one.
+pub(super) async fn insert_linked(
+    connection: &mut Connection,
+    files: &[NewFile],
+    link: Option<MessageLink<'_>>,
+) -> sqlx::Result<()> {
+    let Some(first) = files.first() else {
+        return Ok(());
+    };
+    let Some(MessageLink {
+        chat_id,
+        message_id,
+    }) = link
+    else {
+        return insert_rows(connection, files).await;
+    };
+    let changed =
+        query("UPDATE chats SET current_id = $2, updated_at = $3 WHERE id = $1 AND user_id = $4")
+            .bind(chat_id)
+            .bind(message_id)
+            .bind(now())
+            .bind(&first.row.user_id)
+            .execute(&mut *connection)
+            .await?;
+    insert_rows(&mut *connection, files).await?;
+    if changed > 0 {
+        add_message(&mut *connection, chat_id, message_id).await?;
+        add_message_files(&mut *connection, chat_id, message_id, files).await?;
+    }
+    Ok(())
 }
 
 async fn insert_rows(connection: &mut Connection, files: &[NewFile]) -> sqlx::Result<()> {

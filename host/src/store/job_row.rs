@@ -1,15 +1,17 @@
 //! The row of a job.
 
-use super::database::Row;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::database::Row;
+use super::job_leases::JobAttempt;
 
 pub(super) const COLUMNS: &str = "jobs.id, user_id, origin, chat_id, message_id, operation, state, request, binding, engine,
     engine_version, digest, ordered, result, error, idempotency_key, request_hash, jobs.created_at, started_at,
-    ended_at, duration_ms";
+    ended_at, duration_ms, attempt, host, continuation";
 
 /// Where a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// It is accepted, and waits for a slot.
@@ -26,7 +28,7 @@ pub enum JobState {
 }
 
 /// A job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRow {
     /// Ascends with the time of its creation.
     pub id: String,
@@ -58,10 +60,16 @@ pub struct JobRow {
     pub ended_at: Option<i64>,
     /// From the start to the end.
     pub duration_ms: Option<i64>,
+    /// How often a host took the job, from 1.
+    pub attempt: i64,
+    /// The host that runs the job; `None` if no other one continues it.
+    pub host: Option<String>,
+    /// JSON: what continues the job, in addition to its request. `None` if it cannot be done again.
+    pub continuation: Option<String>,
 }
 
 /// What recognizes a repeated request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
     /// The client's.
     pub key: String,
@@ -117,6 +125,15 @@ impl JobState {
 }
 
 impl JobRow {
+    /// The attempt that writes of this row are for.
+    #[must_use]
+    pub fn attempt(&self) -> JobAttempt<'_> {
+        JobAttempt {
+            id: &self.id,
+            attempt: self.attempt,
+        }
+    }
+
     /// Length of the texts whose length varies, in bytes.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
@@ -152,5 +169,8 @@ pub(super) fn job_from_row(row: &Row) -> sqlx::Result<JobRow> {
         started_at: row.try_get("started_at")?,
         ended_at: row.try_get("ended_at")?,
         duration_ms: row.try_get("duration_ms")?,
+        attempt: row.try_get("attempt")?,
+        host: row.try_get("host")?,
+        continuation: row.try_get("continuation")?,
     })
 }

@@ -1,6 +1,7 @@
 //! Jobs of the jobs API and of chats: active and ended ones.
 
 use super::database::{Connection, query};
+use super::job_leases::{LEASE_SECS, end_attempt};
 use super::job_row::{COLUMNS, Idempotency, JobFilter, JobRow, job_from_row};
 use super::users::lock_user;
 use super::{Store, now};
@@ -40,14 +41,16 @@ impl Store {
         Ok(found.filter(|job| job.created_at > oldest))
     }
 
-    /// Records that the engine works on a job, unless the job has ended.
+    /// Records that the engine works on a job, unless the job has ended or is no longer this attempt's.
     pub async fn start_job(&self, job: &JobRow) -> sqlx::Result<()> {
         let mut write = self.begin_statement().await?;
         query(
-            "UPDATE jobs SET state = $2, started_at = $3, ordered = $4
-             WHERE id = $1 AND ended_at IS NULL",
+            "UPDATE jobs SET state = $3, started_at = $4,
+                 ordered = CASE WHEN $5 = CAST(1 AS BIGINT) THEN 1 ELSE ordered END
+             WHERE id = $1 AND attempt = $2 AND ended_at IS NULL",
         )
         .bind(&job.id)
+        .bind(job.attempt)
         .bind(job.state.name())
         .bind(job.started_at)
         .bind(i64::from(job.ordered))
@@ -56,29 +59,12 @@ impl Store {
         write.commit().await
     }
 
-    /// Records how a job ended.
-    pub async fn end_job(&self, job: &JobRow) -> sqlx::Result<()> {
+    /// Records how a job ended. Returns false and changes nothing if it is no longer this attempt's, or has ended.
+    pub async fn end_job(&self, job: &JobRow) -> sqlx::Result<bool> {
         let mut write = self.begin_statement().await?;
-        query(
-            "UPDATE jobs SET state = $2, binding = $3, engine = $4, engine_version = $5, digest = $6,
-                 ordered = $7, result = $8, error = $9, started_at = $10, ended_at = $11, duration_ms = $12
-             WHERE id = $1",
-        )
-        .bind(&job.id)
-        .bind(job.state.name())
-        .bind(&job.binding)
-        .bind(&job.engine)
-        .bind(&job.engine_version)
-        .bind(&job.digest)
-        .bind(i64::from(job.ordered))
-        .bind(&job.result)
-        .bind(&job.error)
-        .bind(job.started_at)
-        .bind(job.ended_at)
-        .bind(job.duration_ms)
-        .execute(&mut *write)
-        .await?;
-        write.commit().await
+        let is_ended = end_attempt(&mut write, job).await?;
+        write.commit().await?;
+        Ok(is_ended)
     }
 
     /// A job of any user.
@@ -127,7 +113,7 @@ impl Store {
         read.collect()
     }
 
-    /// The jobs that a process left behind when it ended. For the start of a server, before it starts jobs.
+    /// The jobs that have not ended. For the start of a server, before it starts jobs.
     pub async fn active_jobs(&self) -> sqlx::Result<Vec<JobRow>> {
         let rows = query("SELECT ")
             .push(COLUMNS)
@@ -157,9 +143,12 @@ async fn insert(connection: &mut Connection, job: &JobRow) -> sqlx::Result<()> {
     };
     query(
         "INSERT INTO jobs (id, user_id, origin, chat_id, message_id, operation, state, request, binding, engine,
-             engine_version, digest, ordered, result, idempotency_key, request_hash, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+             engine_version, digest, ordered, result, idempotency_key, request_hash, created_at, attempt, host,
+             continuation, leased_until)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, ",
     )
+    .push(connection.dialect().current_secs())
+    .push(" + $21)")
     .bind(&job.id)
     .bind(&job.user_id)
     .bind(&job.origin)
@@ -177,6 +166,10 @@ async fn insert(connection: &mut Connection, job: &JobRow) -> sqlx::Result<()> {
     .bind(key)
     .bind(request_hash)
     .bind(job.created_at)
+    .bind(job.attempt)
+    .bind(&job.host)
+    .bind(&job.continuation)
+    .bind(LEASE_SECS)
     .execute(connection)
     .await
     .map(|_| ())
@@ -226,18 +219,18 @@ async fn remove_surplus(connection: &mut Connection, user_id: &str) -> sqlx::Res
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::store::JobState;
     use crate::store::test_database::TestDatabase;
 
-    async fn add_users(test: &TestDatabase) {
+    pub(in crate::store) async fn add_users(test: &TestDatabase) {
         let users = "INSERT INTO users (id, name, role, created_at)
              VALUES ('ada', 'ada', 'user', 0), ('bob', 'bob', 'user', 0)";
         test.execute(query(users)).await;
     }
 
-    fn job(id: &str, user_id: &str) -> JobRow {
+    pub(in crate::store) fn job(id: &str, user_id: &str) -> JobRow {
         JobRow {
             id: id.to_owned(),
             user_id: user_id.to_owned(),
@@ -259,6 +252,9 @@ mod tests {
             started_at: None,
             ended_at: None,
             duration_ms: None,
+            attempt: 1,
+            host: None,
+            continuation: None,
         }
     }
 
@@ -297,7 +293,7 @@ mod tests {
             assert_eq!(store.active_jobs().await.unwrap(), [row.clone()]);
             (row.state, row.ended_at, row.duration_ms) = (JobState::Failed, Some(6), Some(1_000));
             row.error = Some("{}".to_owned());
-            store.end_job(&row).await.unwrap();
+            assert!(store.end_job(&row).await.unwrap());
             // A start that is late changes nothing.
             store.start_job(&row).await.unwrap();
             assert_eq!(store.job("1").await.unwrap(), Some(row));

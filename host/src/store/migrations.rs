@@ -15,16 +15,24 @@ use super::database::Dialect;
 type Listed = (i64, &'static str, &'static str);
 
 /// The version of the tables that this program knows: that of the last migration.
-pub(super) const LATEST: i64 = 13;
+pub(super) const LATEST: i64 = DURABLE_JOBS_VERSION;
+/// The version since which jobs have a host.
+pub(super) const DURABLE_JOBS_VERSION: i64 = 14;
 
 const REVISIONS: Listed = (
-    LATEST,
+    13,
     "revisions",
     include_str!("migrations/0013_revisions.sql"),
 );
 
+const DURABLE_JOBS: Listed = (
+    DURABLE_JOBS_VERSION,
+    "durable jobs",
+    include_str!("migrations/0014_durable_jobs.sql"),
+);
+
 /// The migrations of SQLite, in the order of their versions.
-const SQLITE: [Listed; 13] = [
+const SQLITE: [Listed; 14] = [
     (
         1,
         "people and files",
@@ -66,16 +74,18 @@ const SQLITE: [Listed; 13] = [
         include_str!("migrations/0012_keys_and_sessions.sql"),
     ),
     REVISIONS,
+    DURABLE_JOBS,
 ];
 
 /// The migrations of PostgreSQL. The first one creates what SQLite has at that version.
-const POSTGRES: [Listed; 2] = [
+const POSTGRES: [Listed; 3] = [
     (
         12,
         "schema",
         include_str!("migrations/postgres/0012_schema.sql"),
     ),
     REVISIONS,
+    DURABLE_JOBS,
 ];
 
 /// The migrations of a database.

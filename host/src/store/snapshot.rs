@@ -71,7 +71,20 @@ impl DatabaseSnapshot {
             .synchronous(SqliteSynchronous::Off)
             .connect()
             .await?;
-        Ok(Self { copy, original })
+        let mut snapshot = Self { copy, original };
+        snapshot.release_jobs().await?;
+        Ok(snapshot)
+    }
+
+    /// Active jobs do not continue where the copy is restored: the original's server may finish them.
+    async fn release_jobs(&mut self) -> sqlx::Result<()> {
+        if self.schema_version().await? < migrations::DURABLE_JOBS_VERSION {
+            return Ok(());
+        }
+        sqlx::query("UPDATE jobs SET host = NULL WHERE ended_at IS NULL")
+            .execute(&mut self.copy)
+            .await
+            .map(|_| ())
     }
 
     /// The version of the tables of the copy.

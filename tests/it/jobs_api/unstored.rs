@@ -35,10 +35,13 @@ async fn end_is_stored_once_the_database_can() {
     assert_eq!(stored_state(&server, id(&job)).await, "running");
     lock.unlock().await;
 
+    // The end is stored with the images.
     server.app.active_jobs.store_ends().await;
-    assert_eq!(stored_state(&server, id(&job)).await, "done");
-    assert_eq!(get(&server, &format!("{JOBS}/{}", id(&job))).await, ended);
+    assert_eq!(stored_state(&server, id(&job)).await, "running");
     server.app.files.store_spooled().await;
+    assert_eq!(stored_state(&server, id(&job)).await, "done");
+    server.app.active_jobs.store_ends().await;
+    assert_eq!(get(&server, &format!("{JOBS}/{}", id(&job))).await, ended);
     let url = ended["files"][0]["url"].as_str().unwrap();
     assert_eq!(server.get(url).send().await.unwrap().status(), 200);
 }

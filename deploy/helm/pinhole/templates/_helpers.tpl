@@ -38,8 +38,8 @@ spec:
   automountServiceAccountToken: false
   # Variables that name services would look like those of the server.
   enableServiceLinks: false
-  # preStop, then the time in which the server ends its jobs and responses.
-  terminationGracePeriodSeconds: 60
+  # preStop, PINHOLE_DRAIN_SECS (30), then the time in which the server ends its responses.
+  terminationGracePeriodSeconds: 90
   securityContext:
     runAsNonRoot: true
     runAsUser: 10001

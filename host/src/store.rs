@@ -205,7 +205,7 @@ impl Store {
         })
     }
 
-    /// True if servers on other machines can use the same database.
+    /// True if servers on other machines can use the same database. SQLite belongs to one process.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         matches!(self.database, Database::Postgres(_))

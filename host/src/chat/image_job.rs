@@ -264,42 +264,15 @@ async fn save(
 ) -> Result<TurnImages, Failure> {
     completed.warnings.extend(job.warning);
     let revised_prompt = completed.revised_prompt.clone();
-<<<<<<< HEAD
     let mut origin = ImageOrigin {
-=======
-    if turn.is_temporary() {
-        completed.provenance.request.remove_texts();
-        completed.revised_prompt = None;
-    }
-    let origin = ImageOrigin {
->>>>>>> cd162002f6da544c94474c3045669852c2bdb689
         chat_id: turn.chat_id.as_deref(),
         message_id: &turn.message_id,
         prompt: job.written_prompt.as_deref(),
     };
-<<<<<<< HEAD
     if turn.is_temporary() {
         completed.remove_prompts();
         origin.prompt = None;
     }
-    let saved = completed
-        .save(&chat.files, &chat.store, &turn.user, Some(origin))
-        .await;
-    let files = match saved {
-        Ok(files) => files,
-        Err(error) => {
-            let id = &completed.job;
-            tracing::error!(job = id, "cannot store the images of job {id}: {error:#}");
-            if let Some(run) = record {
-                run.fail_to_store().await;
-            }
-            return Err(Failure::Other("the image could not be stored".to_owned()));
-        }
-    };
-    if let Some(run) = record {
-        run.finish(&completed, &files).await;
-    }
-=======
     let saved = match record {
         Some(run) => {
             let saved = run.save(&completed, &turn.user, Some(origin)).await;
@@ -321,7 +294,6 @@ async fn save(
         };
         Failure::Other(reason.to_owned())
     })?;
->>>>>>> cd162002f6da544c94474c3045669852c2bdb689
     Ok(TurnImages {
         files,
         is_edit: job.operation == Operation::Edit,

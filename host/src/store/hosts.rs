@@ -1,19 +1,13 @@
 //! The processes that use the database, and what only one of them does at a time.
 
 use super::Store;
-use super::database::{Dialect, query};
+use super::database::query;
 use super::job_leases::LEASE_SECS;
 
 /// How long a host that was not seen has a row, in seconds.
 const MAX_UNSEEN_SECS: i64 = 24 * 3600;
 
 impl Store {
-    /// True if processes of other machines use the database. SQLite belongs to one process.
-    #[must_use]
-    pub fn is_shared(&self) -> bool {
-        self.database.dialect() == Dialect::Postgres
-    }
-
     /// Adds a host at its start, and removes those that were not seen for a day. If the database is not shared, all
     /// others have ended.
     pub async fn add_host(&self, id: &str, version: &str) -> sqlx::Result<()> {

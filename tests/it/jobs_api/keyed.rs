@@ -37,18 +37,18 @@ async fn repeated_request_gets_the_same_images() {
     let url = json!({"prompt": "a fox", "response_format": "url"});
     let (_, _, linked) = post(&server, GENERATIONS, "k", &url).await;
     assert!(linked["data"][0]["url"].is_string(), "{linked}");
-    let (status, _, stored) = post(&server, "/api/v1/images/generations", "k2", &body).await;
-    assert_eq!(status, 200, "{stored}");
-    let (_, _, again) = post(&server, "/api/v1/images/generations", "k2", &body).await;
+    let stored = post(&server, "/api/v1/images/generations", "k2", &body).await;
+    assert_eq!(stored.0, 200, "{stored:?}");
+    let again = post(&server, "/api/v1/images/generations", "k2", &body).await;
     assert_eq!(again, stored);
     assert_eq!(upstream.request_lines().len(), 2);
     let list = get(&server, JOBS).await;
     assert_eq!(list["jobs"].as_array().map(Vec::len), Some(2), "{list}");
 
-    let (status, _, error) = post(&server, GENERATIONS, "k", &json!({"prompt": "b"})).await;
-    assert_eq!(status, 422, "{error}");
-    let (status, _, error) = post(&server, GENERATIONS, "", &body).await;
-    assert_eq!(status, 400, "{error}");
+    let other_body = post(&server, GENERATIONS, "k", &json!({"prompt": "b"})).await;
+    assert_eq!(other_body.0, 422, "{other_body:?}");
+    let empty_key = post(&server, GENERATIONS, "", &body).await;
+    assert_eq!(empty_key.0, 400, "{empty_key:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

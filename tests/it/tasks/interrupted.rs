@@ -84,12 +84,12 @@ async fn interrupted_image_gets_a_last_status() {
         .unwrap();
     let store = &server.app.store;
     let (user_id, other) = (user.id.as_str(), "nobody");
-    let record = async |user: &str, chat_id: &str, message_id: &str| {
+    let record = async |owner: &str, chat: &str, message_id: &str| {
         let message = MessageLink {
-            chat_id,
+            chat_id: chat,
             message_id,
         };
-        store.add_running_turn(user, message, None).await.unwrap();
+        store.add_running_turn(owner, message, None).await.unwrap();
     };
     record(other, &chat_id, "theirs").await;
     record(user_id, "missing", "a1").await;

@@ -14,7 +14,7 @@ pub(in crate::files) fn is_object_name(name: &str) -> bool {
         None => (name, None),
     };
     let is_id = Uuid::try_parse(id).is_ok_and(|uuid| uuid.to_string() == id);
-    let is_size = |suffix| THUMBNAIL_SIZES.iter().any(|it| it.to_string() == suffix);
+    let is_size = |text: &str| THUMBNAIL_SIZES.iter().any(|it| it.to_string() == text);
     is_id && suffix.is_none_or(|suffix| is_size(suffix) || JobImage::is_suffix(suffix))
 }
 

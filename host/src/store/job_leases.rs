@@ -106,8 +106,20 @@ impl Store {
             .bind(LEASE_SECS)
             .fetch_optional(&mut *write)
             .await?;
+        let claimed = row.as_ref().map(claimed_from_row).transpose()?;
+        if let Some(job) = claimed.as_ref().map(|it| &it.row)
+            && job.chat_id.is_some()
+        {
+            // The turn ends with the job, and other hosts leave it alone meanwhile.
+            query("UPDATE running_turns SET host = $1 WHERE chat_id = $2 AND message_id = $3")
+                .bind(host)
+                .bind(&job.chat_id)
+                .bind(&job.message_id)
+                .execute(&mut *write)
+                .await?;
+        }
         write.commit().await?;
-        row.as_ref().map(claimed_from_row).transpose()
+        Ok(claimed)
     }
 
     /// Gives a job to whichever host takes it first. Returns false if it was taken already, or has ended.

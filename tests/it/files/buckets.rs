@@ -5,7 +5,7 @@ mod fake_gcs;
 mod hostile_bucket;
 mod lost_bucket;
 mod redirects;
-mod test_bucket;
+pub(crate) mod test_bucket;
 
 use std::time::{Duration, SystemTime};
 

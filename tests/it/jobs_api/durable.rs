@@ -21,11 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Durable {
     data: tempfile::TempDir,
     client: reqwest::Client,
-    variables: Vec<(&'static str, String)>,
+    variables: Vec<(String, String)>,
 }
 
 impl Durable {
-    fn new(variables: &[(&'static str, &str)]) -> Self {
+    fn new(variables: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         copy_compiled_engines(&data);
         let durable = [("PINHOLE_DURABLE_JOBS", "on")];
@@ -34,7 +34,7 @@ impl Durable {
             data,
             client: http_client(),
             variables: all
-                .map(|(name, value)| (*name, (*value).to_owned()))
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
         }
     }
@@ -50,8 +50,8 @@ impl Durable {
         ])
     }
 
-    pub(super) fn with_variable(mut self, name: &'static str, value: &str) -> Self {
-        self.variables.push((name, value.to_owned()));
+    pub(super) fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -59,7 +59,7 @@ impl Durable {
         let variables: Vec<_> = self
             .variables
             .iter()
-            .map(|(name, value)| (*name, value.as_str()))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         start_command(Command::new(program()), self.data.path(), &variables)
     }
@@ -77,7 +77,7 @@ impl Durable {
             .envs(
                 self.variables
                     .iter()
-                    .map(|(name, value)| (*name, value.as_str())),
+                    .map(|(name, value)| (name.as_str(), value.as_str())),
             );
         ServerProcess::start(command).ok()
     }

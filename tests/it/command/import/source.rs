@@ -81,17 +81,13 @@ impl Source {
             .await
             .unwrap();
         connection.close().await.unwrap();
-        let (base, query) = url.split_once('?').unwrap_or((&url, ""));
-        let (base, _) = base.rsplit_once('/').unwrap();
-        let new_url = format!(
-            "{}/{name}?{query}",
-            base.replacen("postgres://", "postgresql://", 1)
-        );
+        let base = url.replacen("postgres://", "postgresql://", 1);
+        let new_url = format!("{base}/{name}");
         let created = server.clone().database(&name).connect().await.unwrap();
         let database = Database::Postgres {
             connection: Box::new(created),
             server: Box::new(server),
-            url: new_url.trim_end_matches('?').to_owned(),
+            url: new_url,
             name,
         };
         Some(Self::new(database, tempfile::tempdir().unwrap()).await)

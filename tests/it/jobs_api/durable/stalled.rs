@@ -3,6 +3,7 @@
 use pinhole_tests::{TestDatabase, postgres_server};
 
 use super::*;
+use crate::files::buckets::test_bucket::TestBucket;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stalled_process_writes_nothing_for_a_job_that_was_taken() {
@@ -12,19 +13,23 @@ async fn stalled_process_writes_nothing_for_a_job_that_was_taken() {
     };
     let database = TestDatabase::create_postgres(server).await;
     let comfy = Comfy::start().await;
+    let bucket = TestBucket::gcs().await;
     let mut durable = Durable::with_comfy(&comfy);
-    durable.variables.extend(database.variables());
+    for (name, value) in database.variables() {
+        durable = durable.with_variable(name, &value);
+    }
+    for (name, value) in bucket.variables() {
+        durable = durable.with_variable(name, value);
+    }
     let stalled = durable.start();
     durable
         .start_job(&stalled, &json!({"prompt": "a fox"}))
         .await;
     comfy.wait_for_orders(1).await;
     stalled.signal("STOP").unwrap();
-    // The other one has a data directory of its own, and the same files.
+    // The other one has a data directory of its own.
     let mut other = Durable::with_comfy(&comfy);
     other.variables.clone_from(&durable.variables);
-    let files = other.data.path().join("files");
-    std::os::unix::fs::symlink(durable.data.path().join("files"), files).unwrap();
     let looks = comfy.looks();
     let second = other.start();
     comfy.wait_for_look_after(looks).await;

@@ -69,6 +69,8 @@ pub struct App {
     pub chat: Arc<Chat>,
     /// Notified when another host has changed the database.
     hints: Arc<Notify>,
+    /// The id of this process among those that use the database.
+    host: String,
     /// The revisions of what the start has loaded.
     loaded_revisions: Revisions,
     cluster_tasks: OnceLock<ClusterTasks>,
@@ -133,7 +135,8 @@ impl App {
         let cluster = events.cluster().cloned();
         let host = uuid::Uuid::new_v4().to_string();
         let is_durable = config.durable_jobs.is_on(store.is_shared());
-        match store.add_host(&host, env!("CARGO_PKG_VERSION")).await {
+        let host_name = config.host.as_ref().unwrap_or(&host);
+        match store.add_host(&host, host_name, env!("CARGO_PKG_VERSION")).await {
             Err(error) if !is_durable => {
                 tracing::warn!("cannot record the start of the server: {error}")
             }
@@ -172,6 +175,7 @@ impl App {
             log_streams: Arc::new(Semaphore::new(MAX_LOG_STREAMS)),
             tasks: Tasks::new(cluster),
             hints: Arc::default(),
+            host,
             loaded_revisions: revisions,
             cluster_tasks: OnceLock::new(),
         };

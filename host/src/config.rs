@@ -44,6 +44,8 @@ const MAX_JOB_SECS: u64 = 24 * 3600;
 /// Seconds in which jobs may end after the signal to shut down.
 const DEFAULT_DRAIN_SECS: u64 = 30;
 const MAX_DRAIN_SECS: u64 = 3600;
+/// The name of a host in bytes.
+const MAX_HOST_BYTES: usize = 64;
 const MAX_RETENTION_DAYS: u64 = 36_500;
 /// Length of the audit log in MiB.
 const MAX_AUDIT_MIB: u64 = 1 << 20;
@@ -101,6 +103,8 @@ pub struct Config {
     pub job_timeout: Duration,
     /// `PINHOLE_DURABLE_JOBS`: whether jobs continue after their process has ended.
     pub durable_jobs: DurableJobs,
+    /// `PINHOLE_HOST`, else `HOSTNAME`: the name of this host for people.
+    pub host: Option<String>,
     /// `PINHOLE_DRAIN_SECS`: how long jobs may continue after the signal to shut down.
     pub drain_time: Duration,
     /// `PINHOLE_UPSTREAM_SILENCE_SECS`: how long a response of an upstream may pause.
@@ -264,6 +268,7 @@ impl Config {
             slots_per_user: u32::try_from(slots_per_user).unwrap_or(MAX_SLOTS),
             job_timeout: Duration::from_secs(job_secs),
             durable_jobs: DurableJobs::from_environment(&environment)?,
+            host: parse_host(&environment)?,
             drain_time: Duration::from_secs(parse_drain_secs(&environment)?),
             silence: silence.map_or(DEFAULT_SILENCE, Duration::from_secs),
             nat64,
@@ -310,6 +315,18 @@ fn parse_boolean(environment: &Environment, name: &str, default: bool) -> Result
         Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
         Some(text) => bail!("{name} is {text:?}: it must be true or false"),
     }
+}
+
+/// The name of this host for people.
+fn parse_host(environment: &Environment) -> Result<Option<String>> {
+    if let Some(name) = environment.get("PINHOLE_HOST") {
+        if plain(name, MAX_HOST_BYTES) != name {
+            bail!("PINHOLE_HOST must be printable text of at most {MAX_HOST_BYTES} bytes");
+        }
+        return Ok(Some(name.to_owned()));
+    }
+    let name = environment.get("HOSTNAME");
+    Ok(name.map(|name| plain(name, MAX_HOST_BYTES)))
 }
 
 /// As [`parse_number`], but 0 ends jobs at once.

@@ -4,6 +4,7 @@
 
 mod bucket_use;
 mod cleanup;
+mod component_bucket;
 mod copy;
 mod data_url;
 mod delayed_storage;
@@ -46,6 +47,7 @@ use spool::Spool;
 pub use crate::store::MessageLink;
 pub use bucket_use::{check_provider, is_bucket_failure};
 pub use cleanup::{Confirmation, Sweep};
+pub(crate) use component_bucket::ComponentBucket;
 pub use copy::{CopyCounts, CopyMode, Storage};
 pub use data_url::{encode_data_url, is_data_url};
 pub use gallery::UNDO_TIME;

@@ -15,6 +15,7 @@ mod files;
 mod gallery;
 mod gallery_deletion;
 mod groups;
+mod host_engines;
 mod hosts;
 mod identity_cache;
 mod import;
@@ -89,6 +90,7 @@ pub use gallery::{
 };
 pub use gallery_deletion::{Deletion, RestoreOutcome};
 pub use groups::Group;
+pub use host_engines::HostRelease;
 pub use identity_cache::CredentialUser;
 pub use import::{ImportOutcome, ImportedChat, ImportedGroup, ImportedKey, ImportedUser};
 pub use instance::SweepTimes;

@@ -217,7 +217,7 @@ async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
         Some("the server is about to stop")
     } else if !app.files.is_available() {
         Some("the bucket of the images cannot be used")
-    } else if !app.jobs.snapshot().is_ready() {
+    } else if !app.jobs.snapshot().is_ready() || app.releases.is_behind_others() {
         Some("engines are being compiled, or the default engine does not exist")
     } else {
         None

@@ -47,15 +47,22 @@ impl App {
                 cluster.announce_change(&hint).await;
             }
             known = self.load_changes(known, current).await;
+            if self.store.is_shared()
+                && let Err(error) = self.releases.report_loaded(&self.host).await
+            {
+                tracing::warn!("cannot record which engines this host has loaded: {error}");
+            }
         }
     }
 
-    /// Loads what has another revision. Returns the revisions that are loaded.
+    /// Loads what has another revision. Returns the revisions that are loaded: the next look tries the others again.
     async fn load_changes(&self, known: Revisions, current: Revisions) -> Revisions {
-        if known.engines != current.engines
+        let mut loaded = current;
+        if (known.engines != current.engines || !self.releases.is_complete())
             && let Err(error) = self.releases.reload().await
         {
             tracing::error!("cannot load the engines that another host changed: {error:#}");
+            loaded.engines = known.engines;
         }
         if known.settings != current.settings
             && let Err(error) = self.load_settings().await
@@ -63,8 +70,9 @@ impl App {
             tracing::error!(
                 "cannot apply the settings that another host changed; they stay as they are: {error:#}"
             );
+            loaded.settings = known.settings;
         }
-        current
+        loaded
     }
 
     async fn load_settings(&self) -> Result<()> {

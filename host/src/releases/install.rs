@@ -131,7 +131,7 @@ impl Releases {
                 size_bytes.div_ceil(1024)
             )],
         };
-        let stored = self.bytes.save(&digest, &install.bytes);
+        let stored = self.bytes.save(&digest, &install.bytes).await;
         stored.map_err(|Refusal { reason, .. }| ReleaseError::NotStored {
             subject: label.to_owned(),
             reason,

@@ -17,7 +17,7 @@ use super::sqlite_file::SqliteFile;
 use super::{DatabaseLocation, Store, schema};
 
 /// The tables with their keys. A table follows those that it refers to.
-pub(super) const TABLES: [(&str, &[&str]); 32] = [
+pub(super) const TABLES: [(&str, &[&str]); 33] = [
     ("users", &["id"]),
     ("accounts", &["user_id"]),
     ("api_keys", &["hash"]),
@@ -42,6 +42,7 @@ pub(super) const TABLES: [(&str, &[&str]); 32] = [
     ("jobs", &["id"]),
     ("hosts", &["id"]),
     ("leases", &["name"]),
+    ("host_engines", &["host", "digest"]),
     ("engine_releases", &["digest"]),
     ("engine_tracks", &["engine"]),
     ("engine_grants", &["engine"]),

@@ -101,6 +101,8 @@ pub struct EngineChange {
     pub releases: Vec<ReleaseRow>,
     pub removed_releases: Vec<String>,
     pub grant: Option<GrantRow>,
+    /// The grant that the new one replaces.
+    pub grant_before: Option<GrantRow>,
     /// Files of the engine directory, with the digest about which the server has decided; `None` forgets the file.
     pub files: Vec<(String, Option<String>)>,
     pub history: Vec<HistoryRow>,
@@ -116,7 +118,24 @@ pub struct EngineRows {
     pub files: Vec<(String, String)>,
 }
 
+impl EngineChange {
+    /// The engine whose track or grant it changes.
+    #[must_use]
+    pub fn engine(&self) -> Option<&str> {
+        let (before, after) = self.track.as_ref().map_or((None, None), |(before, after)| {
+            (before.as_ref(), after.as_ref())
+        });
+        let track = after.or(before).map(|it| it.engine.as_str());
+        track.or_else(|| self.grant.as_ref().map(|it| it.engine.as_str()))
+    }
+}
+
 impl TrackRow {
+    /// The digests of the releases that serve.
+    pub fn serving(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.current).chain(&self.candidate)
+    }
+
     /// True if the release with this digest serves: as current one, or as candidate.
     #[must_use]
     pub fn serves(&self, digest: &str) -> bool {
@@ -180,7 +199,8 @@ impl Store {
         })
     }
 
-    /// Writes a change. Returns false, and writes nothing, if the track has changed since it was read.
+    /// Writes a change. Returns false, and writes nothing, if the track or the grant has changed since it was read.
+    /// A release that a track names is not removed.
     pub async fn change_engine(&self, change: &EngineChange) -> sqlx::Result<bool> {
         let mut write = self.begin().await?;
         if let Some((before, after)) = &change.track {
@@ -198,13 +218,18 @@ impl Store {
             upsert_release(&mut write, release).await?;
         }
         for digest in &change.removed_releases {
-            query("DELETE FROM engine_releases WHERE digest = $1")
-                .bind(digest)
-                .execute(&mut *write)
-                .await?;
+            query(
+                "DELETE FROM engine_releases WHERE digest = $1 AND NOT EXISTS
+                     (SELECT 1 FROM engine_tracks WHERE current = $1 OR candidate = $1 OR previous = $1)",
+            )
+            .bind(digest)
+            .execute(&mut *write)
+            .await?;
         }
-        if let Some(grant) = &change.grant {
-            upsert_grant(&mut write, grant).await?;
+        if let Some(grant) = &change.grant
+            && !write_grant(&mut write, change.grant_before.as_ref(), grant).await?
+        {
+            return Ok(false);
         }
         for (file, digest) in &change.files {
             write_file(&mut write, file, digest.as_deref()).await?;
@@ -216,6 +241,15 @@ impl Store {
         write.commit().await?;
         self.revised.notify_one();
         Ok(true)
+    }
+
+    /// True if a component was installed before, as far as the history says.
+    pub async fn was_installed(&self, digest: &str) -> sqlx::Result<bool> {
+        let found = query("SELECT id FROM engine_history WHERE digest = $1 LIMIT 1")
+            .bind(digest)
+            .fetch_optional(&self.database)
+            .await?;
+        Ok(found.is_some())
     }
 
     /// The newest entries of the history of an engine, newest first.
@@ -321,20 +355,35 @@ async fn upsert_release(connection: &mut Connection, release: &ReleaseRow) -> sq
     Ok(())
 }
 
-async fn upsert_grant(connection: &mut Connection, grant: &GrantRow) -> sqlx::Result<()> {
-    query(
-        "INSERT INTO engine_grants (engine, allows, denies, digest, file) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (engine) DO UPDATE SET allows = excluded.allows, denies = excluded.denies,
-             digest = excluded.digest, file = excluded.file",
-    )
-    .bind(&grant.engine)
-    .bind(&grant.allows)
-    .bind(&grant.denies)
-    .bind(&grant.digest)
-    .bind(&grant.file)
-    .execute(connection)
-    .await?;
-    Ok(())
+async fn write_grant(
+    connection: &mut Connection,
+    before: Option<&GrantRow>,
+    grant: &GrantRow,
+) -> sqlx::Result<bool> {
+    let statement = match before {
+        None => query(
+            "INSERT INTO engine_grants (engine, allows, denies, digest, file) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT DO NOTHING",
+        ),
+        Some(_) => query(
+            "UPDATE engine_grants SET allows = $2, denies = $3, digest = $4, file = $5
+             WHERE engine = $1 AND allows = $6 AND denies = $7 AND digest = $8 AND file = $9",
+        ),
+    };
+    let mut statement = statement
+        .bind(&grant.engine)
+        .bind(&grant.allows)
+        .bind(&grant.denies)
+        .bind(&grant.digest)
+        .bind(&grant.file);
+    if let Some(before) = before {
+        statement = statement
+            .bind(&before.allows)
+            .bind(&before.denies)
+            .bind(&before.digest)
+            .bind(&before.file);
+    }
+    Ok(statement.execute(connection).await? == 1)
 }
 
 async fn write_file(
@@ -435,6 +484,72 @@ mod tests {
             revision: 0,
             changed_at: 0,
         }
+    }
+
+    #[tokio::test]
+    async fn change_of_a_grant_that_has_moved_writes_nothing() {
+        TestDatabase::each(async |test| {
+            let store = &test.store;
+            let grant = |allows: &str| GrantRow {
+                engine: "draw".into(),
+                allows: allows.into(),
+                denies: "[]".into(),
+                digest: "a".into(),
+                file: String::new(),
+            };
+            let write = async |before: Option<GrantRow>, after: GrantRow| {
+                let change = EngineChange {
+                    grant: Some(after),
+                    grant_before: before,
+                    files: vec![("draw.wasm".into(), Some("x".into()))],
+                    ..EngineChange::default()
+                };
+                store.change_engine(&change).await.unwrap()
+            };
+            assert!(write(None, grant("1")).await);
+            assert!(write(Some(grant("1")), grant("2")).await);
+            // A host with the first grant must not undo what another one has denied since.
+            assert!(!write(Some(grant("1")), grant("3")).await);
+            assert!(!write(None, grant("3")).await);
+            assert_eq!(store.engine_rows().await.unwrap().grants, [grant("2")]);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn release_that_a_track_names_is_not_removed() {
+        TestDatabase::each(async |test| {
+            let store = &test.store;
+            let release = |digest: &str| ReleaseRow {
+                digest: digest.into(),
+                engine: "draw".into(),
+                version: "1".into(),
+                file: String::new(),
+                declared: "[]".into(),
+                granted: "[]".into(),
+                replaces: String::new(),
+                state: ReleaseState::Retired,
+                reason: String::new(),
+                size_bytes: 1,
+                added_by: String::new(),
+                added_at: 0,
+            };
+            let change = EngineChange {
+                track: Some((None, Some(track("a")))),
+                releases: vec![release("a"), release("b")],
+                ..EngineChange::default()
+            };
+            assert!(store.change_engine(&change).await.unwrap());
+            let removal = EngineChange {
+                removed_releases: vec!["a".into(), "b".into()],
+                ..EngineChange::default()
+            };
+            assert!(store.change_engine(&removal).await.unwrap());
+            let remaining = store.engine_rows().await.unwrap().releases;
+            assert_eq!(remaining, [release("a")]);
+            assert!(!store.was_installed("a").await.unwrap());
+        })
+        .await;
     }
 
     #[tokio::test]

@@ -8,9 +8,9 @@ use super::job_leases::LEASE_SECS;
 const MAX_UNSEEN_SECS: i64 = 24 * 3600;
 
 impl Store {
-    /// Adds a host at its start, and removes those that were not seen for a day. If the database is not shared, all
+    /// Adds a host with a name for people at its start, and removes those that were not seen for a day. If the database is not shared, all
     /// others have ended.
-    pub async fn add_host(&self, id: &str, version: &str) -> sqlx::Result<()> {
+    pub async fn add_host(&self, id: &str, name: &str, version: &str) -> sqlx::Result<()> {
         let mut write = self.begin().await?;
         if !self.is_shared() {
             for statement in [
@@ -28,12 +28,13 @@ impl Store {
             .bind(MAX_UNSEEN_SECS)
             .execute(&mut *write)
             .await?;
-        query("INSERT INTO hosts (id, version, started_at, seen_at) VALUES ($1, $2, ")
+        query("INSERT INTO hosts (id, name, version, started_at, seen_at) VALUES ($1, $2, $3, ")
             .push(now)
             .push(", ")
             .push(now)
             .push(")")
             .bind(id)
+            .bind(name)
             .bind(version)
             .execute(&mut *write)
             .await?;

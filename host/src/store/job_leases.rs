@@ -440,11 +440,11 @@ mod tests {
         let test = TestDatabase::sqlite().await;
         add_users(&test).await;
         let store = &test.store;
-        store.add_host("a", "1").await.unwrap();
+        store.add_host("a", "", "1").await.unwrap();
         store.add_job(&leased("1")).await.unwrap();
         assert!(store.hold_lease("reaper", "a").await.unwrap());
         assert!(!store.hold_lease("reaper", "b").await.unwrap());
-        store.add_host("b", "1").await.unwrap();
+        store.add_host("b", "", "1").await.unwrap();
         assert!(store.claim_job("b").await.unwrap().is_some());
         assert!(store.hold_lease("reaper", "b").await.unwrap());
         store.remove_host("b").await.unwrap();

@@ -15,7 +15,7 @@ use super::database::Dialect;
 type Listed = (i64, &'static str, &'static str);
 
 /// The version of the tables that this program knows: that of the last migration.
-pub(super) const LATEST: i64 = DURABLE_JOBS_VERSION;
+pub(super) const LATEST: i64 = 15;
 /// The version since which jobs have a host.
 pub(super) const DURABLE_JOBS_VERSION: i64 = 14;
 
@@ -31,8 +31,14 @@ const DURABLE_JOBS: Listed = (
     include_str!("migrations/0014_durable_jobs.sql"),
 );
 
+const HOST_ENGINES: Listed = (
+    LATEST,
+    "host engines",
+    include_str!("migrations/0015_host_engines.sql"),
+);
+
 /// The migrations of SQLite, in the order of their versions.
-const SQLITE: [Listed; 14] = [
+const SQLITE: [Listed; 15] = [
     (
         1,
         "people and files",
@@ -75,10 +81,11 @@ const SQLITE: [Listed; 14] = [
     ),
     REVISIONS,
     DURABLE_JOBS,
+    HOST_ENGINES,
 ];
 
 /// The migrations of PostgreSQL. The first one creates what SQLite has at that version.
-const POSTGRES: [Listed; 3] = [
+const POSTGRES: [Listed; 4] = [
     (
         12,
         "schema",
@@ -86,6 +93,7 @@ const POSTGRES: [Listed; 3] = [
     ),
     REVISIONS,
     DURABLE_JOBS,
+    HOST_ENGINES,
 ];
 
 /// The migrations of a database.

@@ -110,7 +110,7 @@ pub(super) async fn describe(
     _: Administrator,
     Path(name): Path<String>,
 ) -> Result<Json<EngineDescription>, ApiError> {
-    let details = app.releases.details(&name, &app.jobs.snapshot())?;
+    let details = app.releases.details(&name, &app.jobs.snapshot()).await?;
     Ok(Json(EngineDescription::new(details, &app)))
 }
 

@@ -98,12 +98,12 @@ impl TestServer {
         Self::open(data_dir, database, None, variables).await
     }
 
-    /// Starts another server with the database, and with the administrator's key, of this one.
-    pub async fn with_database_of(other: &Self) -> Self {
+    /// Starts a server with the database, and with the administrator's key, of another one, and these variables.
+    pub async fn with_database_of(other: &Self, variables: &[(&str, &str)]) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
         copy_compiled_engines(&data_dir);
         let key = Some(other.key.clone());
-        Self::open(data_dir, other.database.shared(), key, &[]).await
+        Self::open(data_dir, other.database.shared(), key, variables).await
     }
 
     /// Starts a server with only this engine, which is the default.

@@ -136,7 +136,10 @@ impl App {
         let host = uuid::Uuid::new_v4().to_string();
         let is_durable = config.durable_jobs.is_on(store.is_shared());
         let host_name = config.host.as_ref().unwrap_or(&host);
-        match store.add_host(&host, host_name, env!("CARGO_PKG_VERSION")).await {
+        match store
+            .add_host(&host, host_name, env!("CARGO_PKG_VERSION"))
+            .await
+        {
             Err(error) if !is_durable => {
                 tracing::warn!("cannot record the start of the server: {error}")
             }

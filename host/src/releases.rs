@@ -64,8 +64,8 @@ use verdict::Rules;
 
 pub use changes::EngineEvent;
 pub use details::{
-    BindingDetails, DeclaredRight, EngineDetails, EngineHost, GrantedComponent, HistoryEntry, PendingComponent,
-    RightState, ServingComponent, UpstreamDetails,
+    BindingDetails, DeclaredRight, EngineDetails, EngineHost, GrantedComponent, HistoryEntry,
+    PendingComponent, RightState, ServingComponent, UpstreamDetails,
 };
 pub use error::ReleaseError;
 pub use install::{Install, InstallReport};

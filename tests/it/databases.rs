@@ -87,7 +87,7 @@ async fn unnamed_statements_read_and_write() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_of_two_servers_do_not_overwrite_each_other() {
     let Some(server) = server().await else { return };
-    let other = TestServer::with_database_of(&server).await;
+    let other = TestServer::with_database_of(&server, &[]).await;
     let set = |name: &str, value: Value| json!({ name: value });
     let settings = "/api/v1/settings";
     assert_eq!(

@@ -80,7 +80,7 @@ impl Releases {
             let state = self.lock();
             let mut loaded = state.loaded.clone();
             loaded.extend(admitted.iter().map(|it| (it.digest.clone(), it.clone())));
-            let rows = newest.without_unloaded(&before, &loaded, None);
+            let rows = newest.clone().without_unloaded(&before, &loaded, None);
             let engines = compose(&state.engines, &rows, &loaded);
             (rows, engines)
         };

@@ -89,15 +89,24 @@ mod tests {
                 problem: problem.map(Into::into),
             };
             let loaded = |problem: &str| BTreeMap::from([("a".to_owned(), problem.to_owned())]);
-            store.set_host_engines("1", &loaded("is broken")).await.unwrap();
+            store
+                .set_host_engines("1", &loaded("is broken"))
+                .await
+                .unwrap();
             store.set_host_engines("1", &loaded("")).await.unwrap();
-            store.set_host_engines("unknown", &loaded("")).await.unwrap();
+            store
+                .set_host_engines("unknown", &loaded(""))
+                .await
+                .unwrap();
             let hosts = store.hosts_of_release("a").await.unwrap();
             let others = |problem| {
                 let west = store.is_shared().then(|| host("west", problem));
                 west.into_iter()
             };
-            let expected: Vec<_> = [host("east", Some(""))].into_iter().chain(others(None)).collect();
+            let expected: Vec<_> = [host("east", Some(""))]
+                .into_iter()
+                .chain(others(None))
+                .collect();
             assert_eq!(hosts, expected);
             store.remove_host("1").await.unwrap();
             let remaining: Vec<_> = others(None).collect();

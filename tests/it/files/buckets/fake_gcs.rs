@@ -85,6 +85,25 @@ impl FakeGcs {
         });
     }
 
+    /// Responds to reads of objects whose names end with this suffix with other bytes until [`FakeUpstream::reset`].
+    pub(super) fn falsify(&self, suffix: &'static str) {
+        let objects = self.objects.clone();
+        self.upstream.set_handler(move |request| {
+            let is_read = request.method == Method::GET && request.target.ends_with(suffix);
+            let response = if is_read {
+                let false_object = Object {
+                    bytes: Bytes::from_static(b"other bytes"),
+                    media_type: String::new(),
+                    modified: SystemTime::now(),
+                };
+                get(&false_object, "")
+            } else {
+                objects.respond(&request)
+            };
+            async { response }
+        });
+    }
+
     pub(super) fn remove(&self, name: &str) {
         self.objects.by_name.lock().unwrap().remove(name);
     }

@@ -103,6 +103,15 @@ impl TestBucket {
             .collect()
     }
 
+    /// Other programs have changed the components in the bucket, until [`Self::restore`].
+    pub(crate) fn falsify_components(&self) {
+        self.service.as_ref().unwrap().falsify(".wasm");
+    }
+
+    pub(crate) fn restore(&self) {
+        self.service.as_ref().unwrap().upstream.reset();
+    }
+
     /// The value of `STORAGE_PROVIDER`.
     pub(super) fn provider(&self) -> &str {
         &self.variables[0].1

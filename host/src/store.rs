@@ -169,11 +169,10 @@ impl Store {
         let context = || format!("cannot use the database {}", path.display());
         let file = SqliteFile::open(path).await?;
         let identities = Arc::new(IdentityCache::open(&file.directory)?);
-        let lock_directory = file.directory.try_clone().with_context(context)?;
         let database = Database::Sqlite(file.pool);
-        let schema_versions = schema::migrate_sqlite(&database, lock_directory)
-            .await
-            .with_context(context)?;
+        let migrated = schema::migrate(&database).await;
+        let schema_versions = migrated.with_context(context)?;
+        drop(file.start_lock);
         let searches = SearchPool::sqlite(&file.options);
         let ballast = Ballast::new(file.directory);
         let writer = SqliteWriter::new(file.options, ballast, identities.clone());

@@ -31,7 +31,7 @@ impl ComponentBucket {
         Ok(self.0.length(&object_name(digest)).await?.is_some())
     }
 
-    /// The bytes under a digest, which the caller checks: others may write into the bucket. `None` if there are none.
+    /// The bytes under a digest, which the caller checks: others may write into the bucket. `None` without an object.
     pub(crate) async fn get(&self, digest: &str) -> io::Result<Option<Bytes>> {
         self.0.get(&object_name(digest), MAX_COMPONENT_BYTES).await
     }

@@ -5,14 +5,10 @@
 //! changes nothing and fails.
 
 use anyhow::{Context, Result, bail, ensure};
-use cap_std::fs::Dir;
-use pinhole_ground::data_dir;
 
 use super::database::{Connection, Database, Dialect, Lock, query};
 use super::migrations::{LATEST, migrator};
 
-/// The file that is locked while tables of SQLite are migrated.
-const MIGRATION_LOCK: &str = "pinhole.db-migration";
 /// The table in which sqlx records migrations.
 const MIGRATIONS: &str = "_sqlx_migrations";
 
@@ -22,15 +18,6 @@ pub struct SchemaVersions {
     /// `None` if there were no tables.
     pub before: Option<i64>,
     pub after: i64,
-}
-
-/// Migrates the tables of a SQLite database in this directory.
-pub(super) async fn migrate_sqlite(database: &Database, directory: Dir) -> Result<SchemaVersions> {
-    // Migrations of SQLite do not exclude each other.
-    let locked =
-        tokio::task::spawn_blocking(move || data_dir::wait_for_lock(&directory, MIGRATION_LOCK));
-    let _lock = locked.await??;
-    migrate(database).await
 }
 
 /// Migrates the tables of a PostgreSQL database.
@@ -47,7 +34,8 @@ pub(super) async fn migrate_postgres(database: &Database) -> Result<SchemaVersio
     migrate(database).await
 }
 
-async fn migrate(database: &Database) -> Result<SchemaVersions> {
+/// Migrates the tables. Others do not migrate them at the same time.
+pub(super) async fn migrate(database: &Database) -> Result<SchemaVersions> {
     let before = version(database).await?;
     if let Some(newer) = before.filter(|version| *version > LATEST) {
         refuse_unknown(database, newer).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cap_std::fs::Dir;
-use pinhole_ground::data_dir;
+use pinhole_ground::data_dir::{self, DataLock};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -17,11 +17,17 @@ const MAX_CONNECTIONS: u32 = 8;
 /// Page cache of each connection in bytes. The operating system caches the rest.
 const CACHE_BYTES: usize = 128 << 10;
 
+/// The file that is locked while a database is opened and its tables are migrated.
+const START_LOCK: &str = "pinhole.db-migration";
+
 /// A database of SQLite: its directory has further files, such as its log.
 pub(super) struct SqliteFile {
     pub(super) directory: Dir,
     pub(super) pool: SqlitePool,
     pub(super) options: SqliteConnectOptions,
+    /// Held until the tables are migrated: processes that open a new file, or migrate it, at the same time do not wait
+    /// for each other in SQLite, but fail.
+    pub(super) start_lock: DataLock,
 }
 
 impl SqliteFile {
@@ -32,6 +38,11 @@ impl SqliteFile {
         let directory = data_dir::open(&parent).with_context(context)?;
         // SQLite gives its other files the permissions of the database.
         data_dir::create_private_file(&directory, &name).with_context(context)?;
+        let lock_directory = directory.try_clone().with_context(context)?;
+        let locked = tokio::task::spawn_blocking(move || {
+            data_dir::wait_for_lock(&lock_directory, START_LOCK)
+        });
+        let start_lock = locked.await?.with_context(context)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -51,6 +62,7 @@ impl SqliteFile {
             directory,
             pool,
             options,
+            start_lock,
         })
     }
 }

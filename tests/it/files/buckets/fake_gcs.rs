@@ -85,11 +85,11 @@ impl FakeGcs {
         });
     }
 
-    /// Responds to reads of objects whose names end with this suffix with other bytes until [`FakeUpstream::reset`].
-    pub(super) fn falsify(&self, suffix: &'static str) {
+    /// Responds to reads of objects whose names contain this with other bytes until [`FakeUpstream::reset`].
+    pub(super) fn falsify(&self, part: &'static str) {
         let objects = self.objects.clone();
         self.upstream.set_handler(move |request| {
-            let is_read = request.method == Method::GET && request.target.ends_with(suffix);
+            let is_read = request.method == Method::GET && request.target.contains(part);
             let response = if is_read {
                 let false_object = Object {
                     bytes: Bytes::from_static(b"other bytes"),

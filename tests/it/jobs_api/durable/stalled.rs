@@ -31,7 +31,9 @@ async fn stalled_process_writes_nothing_for_a_job_that_was_taken() {
     let mut other = Durable::with_comfy(&comfy);
     other.variables.clone_from(&durable.variables);
     let looks = comfy.looks();
-    let second = other.start();
+    let mut second = other.start();
+    // The administrator exists already.
+    second.key.clone_from(&stalled.key);
     comfy.wait_for_look_after(looks).await;
     comfy.finish();
     let job = other.ended_job(&second).await;

@@ -1,0 +1,131 @@
+//! Stored images of 64 clients: SQLite without durable jobs, and PostgreSQL with them.
+
+use crate::HostsBench;
+use crate::cluster_hosts::{ClusterHosts, HostOptions};
+use crate::database::{BenchDatabase, COUNTER_DELAY, Commit};
+use crate::load::{Load, Round, STORED};
+use crate::spread::median;
+
+const LOAD: Load = Load {
+    path: STORED,
+    has_rows: false,
+    image_bytes: 20 << 10,
+    delay_ms: 50,
+    clients: 64,
+    requests: 20,
+};
+/// The same with a row of each job.
+const DURABLE_LOAD: Load = Load {
+    has_rows: true,
+    ..LOAD
+};
+const ROUNDS: usize = 9;
+/// Of SQLite without durable jobs.
+const GOAL: f64 = 0.9;
+
+/// A host with its rounds.
+struct Side<'a> {
+    name: &'static str,
+    load: Load,
+    hosts: ClusterHosts<'a>,
+    rounds: Vec<Round>,
+}
+
+pub(crate) fn run(bench: &HostsBench) {
+    let at_once = BenchDatabase::create(bench, Commit::AtOnce);
+    let after_disk = BenchDatabase::create(bench, Commit::AfterDisk);
+    let start = |name, database| {
+        let options = HostOptions {
+            database,
+            ..HostOptions::default()
+        };
+        ClusterHosts::start(bench, name, 1, options)
+    };
+    let side = |name, load, hosts| Side {
+        name,
+        load,
+        hosts,
+        rounds: Vec::new(),
+    };
+    let mut sides = [
+        side("SQLite, no rows", LOAD, start("stored-sqlite", None)),
+        side(
+            "PostgreSQL, durable",
+            DURABLE_LOAD,
+            start("stored-at-once", Some(&at_once)),
+        ),
+        side(
+            "PostgreSQL, durable, each commit waits for the disk",
+            DURABLE_LOAD,
+            start("stored-after-disk", Some(&after_disk)),
+        ),
+    ];
+    for round in 0..=bench.repetitions(ROUNDS) {
+        for turn in 0..sides.len() {
+            // Each side is first equally often.
+            let side = (turn + round) % sides.len();
+            let Side {
+                load,
+                hosts,
+                rounds,
+                ..
+            } = &mut sides[side];
+            let measured = load.run(&[&hosts.servers[0]]);
+            // The first one warms up.
+            if round > 0 {
+                rounds.push(measured);
+            }
+        }
+    }
+    let [sqlite, durable, on_disk] = &sides;
+    for side in &sides {
+        let rate = median(side.rounds.iter().map(Round::images_per_second).collect());
+        bench.goals.figure(side.name, rate, "images/s");
+    }
+    let name = "durable, of SQLite";
+    bench.goals.at_least(name, ratio(durable, sqlite), "", GOAL);
+    let name = "durable, each commit waits, of SQLite";
+    bench.goals.figure(name, ratio(on_disk, sqlite), "");
+    bench.count_statements(&durable.hosts, &at_once);
+    bench.measure_commits(&after_disk);
+}
+
+/// The median of pairs of rounds: the machine was the same for both.
+fn ratio(side: &Side<'_>, of: &Side<'_>) -> f64 {
+    let pairs = side.rounds.iter().zip(&of.rounds);
+    let ratios = pairs.map(|(it, of)| it.images_per_second() / of.images_per_second());
+    median(ratios.collect())
+}
+
+impl HostsBench {
+    /// What a stored image with a row costs the database.
+    fn count_statements(&self, hosts: &ClusterHosts<'_>, database: &BenchDatabase) {
+        std::thread::sleep(COUNTER_DELAY);
+        let before = database.counters();
+        let round = DURABLE_LOAD.run(&[&hosts.servers[0]]);
+        std::thread::sleep(COUNTER_DELAY);
+        let counted = database.counters().since(before);
+        let jobs = DURABLE_LOAD.images() as f64;
+        assert_eq!(round.wall_ms.len(), DURABLE_LOAD.images());
+        let done = database.number("SELECT COUNT(*) FROM jobs WHERE state = 'done'");
+        let all = database.number("SELECT COUNT(*) FROM jobs");
+        assert_eq!(done, all, "a job is not done");
+        for (name, count) in [
+            ("transactions a job", counted.transactions),
+            ("explicit commits a job", counted.commits),
+            ("statements a job", counted.statements),
+            ("writing statements a job", counted.writes),
+        ] {
+            self.goals.figure(name, count as f64 / jobs, "");
+        }
+    }
+
+    /// How long a commit takes that waits for the disk: one client, and eight.
+    fn measure_commits(&self, database: &BenchDatabase) {
+        for clients in [1, 8] {
+            let rate = database.commits_per_second(clients);
+            let name = format!("commits that wait for the disk, {clients} client(s)");
+            self.goals.figure(&name, rate, "a second");
+        }
+    }
+}

@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 use tokio::time::MissedTickBehavior;
 
 use super::App;
-use super::settings_change::RefusedChanges;
 use crate::cluster::{AgreedValue, Cluster, RedisSetting};
 use crate::settings::{Change, SettingKey, SharedStep};
 use crate::store::User;
@@ -46,6 +45,13 @@ struct ReadSetting<'a> {
 struct WrittenSetting<'a> {
     setting: FoundSetting<'a>,
     value: Option<AgreedValue>,
+}
+
+/// The settings that differ.
+#[derive(Default)]
+struct Differences<'a> {
+    read: Vec<ReadSetting<'a>>,
+    written: Vec<WrittenSetting<'a>>,
 }
 
 impl Refusals {
@@ -96,19 +102,44 @@ impl App {
         let keys = self.setting_keys().await?;
         // Before the database is read: what this host writes then is newer, unless Redis has changed meanwhile.
         let shared = keys.iter().filter(|key| key.is_shared());
-        let reads = shared.map(async |key| {
+        let found = join_all(shared.map(async |key| {
             let found = cluster.read_setting(&key.name).await?;
             Some(FoundSetting { key, found })
-        });
-        let settings = join_all(reads).await.into_iter().flatten();
-        let (mut read, mut written) = (Vec::new(), Vec::new());
+        }))
+        .await;
         let lock = self.settings.lock().await;
         self.apply_newer_settings().await?;
+        let found = found.into_iter().flatten();
+        let mut differences = self.find_differences(&keys, found, refusals);
+        self.apply_read(&mut differences.read, refusals).await?;
+        drop(lock);
+        join_all(differences.read.iter().map(async |it| {
+            let text = it.change.text().unwrap_or_default();
+            cluster.agree_on_setting(&it.setting.key.name, text).await;
+        }))
+        .await;
+        join_all(differences.written.iter().map(async |it| {
+            let FoundSetting { key, found: seen } = &it.setting;
+            let value = it.value.as_ref();
+            cluster.write_setting(&key.name, seen, value).await;
+        }))
+        .await;
+        Ok(())
+    }
+
+    /// The caller holds the lock of the settings, and has the newest ones.
+    fn find_differences<'a>(
+        &self,
+        keys: &[SettingKey],
+        found: impl Iterator<Item = FoundSetting<'a>>,
+        refusals: &mut Refusals,
+    ) -> Differences<'a> {
         let overlay = self.settings.overlay();
         let revision = self.settings.revision();
-        for setting in settings {
+        let mut differences = Differences::default();
+        for setting in found {
             let (name, json) = (&setting.key.name, &setting.found.json);
-            match setting.key.compare(&keys, &overlay, &setting.found) {
+            match setting.key.compare(keys, &overlay, &setting.found) {
                 SharedStep::Nothing => refusals.remove(name),
                 SharedStep::Refuse(reason) => {
                     if refusals.add(name, json, revision) {
@@ -117,45 +148,47 @@ impl App {
                 }
                 SharedStep::Read(change) => {
                     if !refusals.contains(name, json, revision) {
-                        read.push(ReadSetting { setting, change });
+                        let change = *change;
+                        differences.read.push(ReadSetting { setting, change });
                     }
                 }
-                SharedStep::Write(value) => written.push(WrittenSetting {
-                    setting,
-                    value: Some(value),
-                }),
-                SharedStep::Remove => written.push(WrittenSetting {
-                    setting,
-                    value: None,
-                }),
-            }
-        }
-        let changes = read.iter().map(|it| it.change.clone()).collect();
-        let refused = self.apply_accepted_changes(&open_webui(), changes).await?;
-        drop(lock);
-        for RefusedChanges { changes, reason } in refused {
-            let is_refused = |it: &ReadSetting| {
-                let path = &it.setting.key.path;
-                changes.iter().any(|change| change.key().path == *path)
-            };
-            for ReadSetting { setting, .. } in read.extract_if(.., |it| is_refused(it)) {
-                let name = &setting.key.name;
-                if refusals.add(name, &setting.found.json, self.settings.revision()) {
-                    warn_about(name, &reason);
+                SharedStep::Write(value) => {
+                    let value = Some(value);
+                    differences.written.push(WrittenSetting { setting, value });
+                }
+                SharedStep::Remove => {
+                    let value = None;
+                    differences.written.push(WrittenSetting { setting, value });
                 }
             }
         }
-        join_all(read.iter().map(async |it| {
-            let text = it.change.text().unwrap_or_default();
-            cluster.agree_on_setting(&it.setting.key.name, text).await;
-        }))
-        .await;
-        join_all(written.iter().map(async |it| {
-            let FoundSetting { key, found } = &it.setting;
-            let value = it.value.as_ref();
-            cluster.write_setting(&key.name, found, value).await;
-        }))
-        .await;
+        differences
+    }
+
+    /// Stores what Open WebUI has changed. Only what is accepted remains in the list.
+    async fn apply_read(
+        &self,
+        read: &mut Vec<ReadSetting<'_>>,
+        refusals: &mut Refusals,
+    ) -> Result<()> {
+        let changes = read.iter().map(|it| it.change.clone()).collect();
+        let refused = self.apply_accepted_changes(&open_webui(), changes).await?;
+        let revision = self.settings.revision();
+        for group in refused {
+            let is_refused = |it: &mut ReadSetting<'_>| {
+                let path = &it.setting.key.path;
+                group
+                    .changes
+                    .iter()
+                    .any(|change| change.key().path == *path)
+            };
+            for ReadSetting { setting, .. } in read.extract_if(.., is_refused) {
+                let name = &setting.key.name;
+                if refusals.add(name, &setting.found.json, revision) {
+                    warn_about(name, &group.reason);
+                }
+            }
+        }
         Ok(())
     }
 }

@@ -41,7 +41,7 @@ pub(crate) enum SharedStep {
     /// The database has no value: Open WebUI's is removed.
     Remove,
     /// The database gets Open WebUI's value.
-    Read(Change),
+    Read(Box<Change>),
     /// Open WebUI's value is invalid. The reason is a phrase that follows the setting's name.
     Refuse(String),
 }
@@ -93,7 +93,7 @@ impl SettingKey {
         if self.kind == ValueKind::Url && self.has_engine_secret(keys, overlay) {
             return SharedStep::Refuse(URL_WITH_SECRET.to_owned());
         }
-        SharedStep::Read(change)
+        SharedStep::Read(Box::new(change))
     }
 
     /// The error is a phrase that follows the setting's name.
@@ -193,7 +193,7 @@ mod tests {
         let keys = setting_keys([]);
         let key = keys.iter().find(|it| it.name == name).unwrap();
         let pairs = environment.iter();
-        let pairs = pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let pairs = pairs.map(|(variable, value)| ((*variable).to_owned(), (*value).to_owned()));
         let overlay = Overlay::of_environment(&Environment::new(pairs));
         let overlay = match stored {
             Some(text) => overlay.with_stored_text(key, text),

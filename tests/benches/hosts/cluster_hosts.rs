@@ -14,9 +14,9 @@ pub(crate) struct HostOptions<'a> {
     /// The prefix of their keys in Redis. `None`: they do not use Redis.
     pub(crate) redis_prefix: Option<&'a str>,
     /// The engine; `openai` if it is empty.
-    pub(crate) engine: &'a str,
+    pub(crate) engine: &'static str,
     /// More variables.
-    pub(crate) variables: Vec<(&'a str, String)>,
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 /// Running hosts. Dropping them kills the processes.
@@ -24,8 +24,8 @@ pub(crate) struct ClusterHosts<'a> {
     pub(crate) servers: Vec<BenchServer>,
     bench: &'a HostsBench,
     directory: PathBuf,
-    engine: &'a str,
-    variables: Vec<(&'a str, String)>,
+    engine: &'static str,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl<'a> ClusterHosts<'a> {

@@ -41,20 +41,20 @@ pub(crate) fn run(bench: &HostsBench) {
         };
         ClusterHosts::start(bench, name, 1, options)
     };
-    let side = |name, load, hosts| Side {
+    let new_side = |name, load, hosts| Side {
         name,
         load,
         hosts,
         rounds: Vec::new(),
     };
     let mut sides = [
-        side("SQLite, no rows", LOAD, start("stored-sqlite", None)),
-        side(
+        new_side("SQLite, no rows", LOAD, start("stored-sqlite", None)),
+        new_side(
             "PostgreSQL, durable",
             DURABLE_LOAD,
             start("stored-at-once", Some(&at_once)),
         ),
-        side(
+        new_side(
             "PostgreSQL, durable, each commit waits for the disk",
             DURABLE_LOAD,
             start("stored-after-disk", Some(&after_disk)),
@@ -63,13 +63,13 @@ pub(crate) fn run(bench: &HostsBench) {
     for round in 0..=bench.repetitions(ROUNDS) {
         for turn in 0..sides.len() {
             // Each side is first equally often.
-            let side = (turn + round) % sides.len();
+            let index = (turn + round) % sides.len();
             let Side {
                 load,
                 hosts,
                 rounds,
                 ..
-            } = &mut sides[side];
+            } = &mut sides[index];
             let measured = load.run(&[&hosts.servers[0]]);
             // The first one warms up.
             if round > 0 {
@@ -84,7 +84,7 @@ pub(crate) fn run(bench: &HostsBench) {
     }
     let name = "durable, of SQLite";
     bench.goals.at_least(name, ratio(durable, sqlite), "", GOAL);
-    let name = "durable, each commit waits, of SQLite";
+    let name = "durable, each commit waits for the disk, of SQLite";
     bench.goals.figure(name, ratio(on_disk, sqlite), "");
     bench.count_statements(&durable.hosts, &at_once);
     bench.measure_commits(&after_disk);
@@ -93,7 +93,7 @@ pub(crate) fn run(bench: &HostsBench) {
 /// The median of pairs of rounds: the machine was the same for both.
 fn ratio(side: &Side<'_>, of: &Side<'_>) -> f64 {
     let pairs = side.rounds.iter().zip(&of.rounds);
-    let ratios = pairs.map(|(it, of)| it.images_per_second() / of.images_per_second());
+    let ratios = pairs.map(|(it, other)| it.images_per_second() / other.images_per_second());
     median(ratios.collect())
 }
 

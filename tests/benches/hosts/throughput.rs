@@ -41,10 +41,13 @@ pub(crate) fn run(bench: &HostsBench) {
     let cpu = |rounds: &[Round]| median(rounds.iter().map(|round| round.cpu_share).collect());
     bench.goals.figure("one host", rate(&of_one), "images/s");
     bench.goals.figure("three hosts", rate(&of_all), "images/s");
-    let name = "CPU of the machine in use: one host";
-    bench.goals.figure(name, 100.0 * cpu(&of_one), "%");
-    let name = "CPU of the machine in use: three hosts";
-    bench.goals.figure(name, 100.0 * cpu(&of_all), "%");
+    let name = |hosts| format!("CPU of the machine in use, {hosts}");
+    bench
+        .goals
+        .figure(&name("one host"), 100.0 * cpu(&of_one), "%");
+    bench
+        .goals
+        .figure(&name("three hosts"), 100.0 * cpu(&of_all), "%");
     let pairs = of_all.iter().zip(&of_one);
     let ratios = pairs.map(|(all, one)| all.images_per_second() / one.images_per_second());
     let ratio = median(ratios.collect());

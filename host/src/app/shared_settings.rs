@@ -100,7 +100,7 @@ impl App {
     /// Compares all shared settings once.
     async fn exchange_settings(&self, cluster: &Cluster, refusals: &mut Refusals) -> Result<()> {
         let keys = self.setting_keys().await?;
-        // Before the database is read: what this host writes then is newer, unless Redis has changed meanwhile.
+        // Before the database: what another host writes in between would look like a change.
         let shared = keys.iter().filter(|key| key.is_shared());
         let found = join_all(shared.map(async |key| {
             let found = cluster.read_setting(&key.name).await?;

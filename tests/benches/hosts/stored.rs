@@ -6,19 +6,6 @@ use crate::database::{BenchDatabase, COUNTER_DELAY, Commit};
 use crate::load::{Load, Round, STORED};
 use crate::spread::median;
 
-const LOAD: Load = Load {
-    path: STORED,
-    has_rows: false,
-    image_bytes: 20 << 10,
-    delay_ms: 50,
-    clients: 64,
-    requests: 20,
-};
-/// The same with a row of each job.
-const DURABLE_LOAD: Load = Load {
-    has_rows: true,
-    ..LOAD
-};
 const ROUNDS: usize = 9;
 /// Of SQLite without durable jobs.
 const GOAL: f64 = 0.9;
@@ -48,15 +35,19 @@ pub(crate) fn run(bench: &HostsBench) {
         rounds: Vec::new(),
     };
     let mut sides = [
-        new_side("SQLite, no rows", LOAD, start("stored-sqlite", None)),
+        new_side(
+            "SQLite, no rows",
+            load(bench, false),
+            start("stored-sqlite", None),
+        ),
         new_side(
             "PostgreSQL, durable",
-            DURABLE_LOAD,
+            load(bench, true),
             start("stored-at-once", Some(&at_once)),
         ),
         new_side(
             "PostgreSQL, durable, each commit waits for the disk",
-            DURABLE_LOAD,
+            load(bench, true),
             start("stored-after-disk", Some(&after_disk)),
         ),
     ];
@@ -82,12 +73,24 @@ pub(crate) fn run(bench: &HostsBench) {
         let rate = median(side.rounds.iter().map(Round::images_per_second).collect());
         bench.goals.figure(side.name, rate, "images/s");
     }
-    let name = "durable, of SQLite";
-    bench.goals.at_least(name, ratio(durable, sqlite), "", GOAL);
+    let goals = &bench.goals;
+    goals.at_least("durable, of SQLite", ratio(durable, sqlite), "", GOAL);
     let name = "durable, each commit waits for the disk, of SQLite";
-    bench.goals.figure(name, ratio(on_disk, sqlite), "");
+    goals.figure(name, ratio(on_disk, sqlite), "");
     bench.count_statements(&durable.hosts, &at_once);
     bench.measure_commits(&after_disk);
+}
+
+/// With `has_rows`, each image is a job with a row.
+fn load(bench: &HostsBench, has_rows: bool) -> Load {
+    Load {
+        path: STORED,
+        has_rows,
+        image_bytes: 20 << 10,
+        delay_ms: 50,
+        clients: 64,
+        requests: if bench.is_quick { 4 } else { 20 },
+    }
 }
 
 /// The median of pairs of rounds: the machine was the same for both.
@@ -102,11 +105,12 @@ impl HostsBench {
     fn count_statements(&self, hosts: &ClusterHosts<'_>, database: &BenchDatabase) {
         std::thread::sleep(COUNTER_DELAY);
         let before = database.counters();
-        let round = DURABLE_LOAD.run(&[&hosts.servers[0]]);
+        let load = load(self, true);
+        let round = load.run(&[&hosts.servers[0]]);
         std::thread::sleep(COUNTER_DELAY);
         let counted = database.counters().since(before);
-        let jobs = DURABLE_LOAD.images() as f64;
-        assert_eq!(round.wall_ms.len(), DURABLE_LOAD.images());
+        let jobs = load.images() as f64;
+        assert_eq!(round.wall_ms.len(), load.images());
         let done = database.number("SELECT COUNT(*) FROM jobs WHERE state = 'done'");
         let all = database.number("SELECT COUNT(*) FROM jobs");
         assert_eq!(done, all, "a job is not done");

@@ -41,7 +41,7 @@ pub(crate) fn run(bench: &HostsBench) {
     let cpu = |rounds: &[Round]| median(rounds.iter().map(|round| round.cpu_share).collect());
     bench.goals.figure("one host", rate(&of_one), "images/s");
     bench.goals.figure("three hosts", rate(&of_all), "images/s");
-    let name = |hosts| format!("CPU of the machine in use, {hosts}");
+    let name = |of| format!("CPU of the machine in use, {of}");
     bench
         .goals
         .figure(&name("one host"), 100.0 * cpu(&of_one), "%");

@@ -182,7 +182,6 @@ async fn secrets_neither_reach_redis_nor_a_server_that_redis_names() {
         .change(json!({
             "IMAGES_OPENAI_API_KEY": "topsecret-1",
             "AUTOMATIC1111_API_AUTH": "user:topsecret-2",
-            "COMFYUI_BASE_URL": "http://user:topsecret-3@127.0.0.1:8188",
             "IMAGES_OPENAI_API_PARAMS": {"api_key": "topsecret-4"},
             "PINHOLE_BINDINGS": {"b": {"engine": "openai", "settings": {"api-key": "topsecret-5"}}},
         }))

@@ -86,8 +86,8 @@ async fn settings_of_open_webui_are_changes_on_all_hosts() {
     let expected = "Open WebUI: IMAGE_SIZE \"320x320\"".to_owned();
     assert!(history.contains(&expected), "{history:?}");
     hosts.wait_for_looks(["384x384", "448x448"]).await;
-    let history = hosts.history().await;
-    let steps = history.iter().filter(|it| it.contains("IMAGE_STEPS"));
+    let later = hosts.history().await;
+    let steps = later.iter().filter(|it| it.contains("IMAGE_STEPS"));
     assert_eq!(steps.collect::<Vec<_>>(), ["Open WebUI: IMAGE_STEPS 7"]);
 }
 

@@ -206,6 +206,7 @@ impl TestServer {
         let other = Self::serve(unused, Some(self.key.clone()), app).await;
         for host in [self, &other] {
             tokio::spawn(host.app.clone().follow_hosts());
+            tokio::spawn(host.app.clone().share_settings());
         }
         other
     }

@@ -8,6 +8,7 @@ mod maintenance;
 mod reload;
 mod settings_change;
 mod settings_preview;
+mod shared_settings;
 
 use std::sync::{Arc, OnceLock};
 
@@ -36,7 +37,7 @@ use crate::site::Site;
 use crate::store::{Revisions, Store};
 
 pub use durable_jobs::MAX_TAKEN_JOBS;
-pub use settings_change::ChangeError;
+pub use settings_change::{ChangeError, RefusedChanges};
 pub use settings_preview::{MAX_PROBLEMS, SettingsPreview, SettingsProblem};
 
 /// Streams of engines' logs that are open at the same time.

@@ -20,7 +20,8 @@
 //! # What it does not cover
 //!
 //! Who can write into Redis can send events to users and stop their tasks, but not act as a user, change a setting or
-//! read a file. Redis must be as private as the database.
+//! read a file. Redis must be as private as the database. If an Open WebUI has its settings there (`redis_settings`), who
+//! can write them changes image settings, but not where a stored secret is sent.
 
 mod commands;
 mod endpoint;
@@ -29,6 +30,7 @@ mod keys;
 mod link;
 mod outbox;
 mod rate;
+mod redis_settings;
 mod replay;
 mod subscriber;
 mod task_list;
@@ -55,6 +57,7 @@ pub use endpoint::RedisConfig;
 pub use entry::{Entry, MAX_EVENT_BYTES, MAX_STORED_EVENT_BYTES, StreamId};
 pub use outbox::{MAX_QUEUED_BYTES, MAX_QUEUED_EVENTS, OutgoingEvent};
 pub use rate::{Quota, RateScope};
+pub use redis_settings::{AgreedValue, MAX_SETTING_JSON_BYTES, RedisSetting};
 pub use replay::Replay;
 pub use subscriber::{Inbox, Incoming, OnEvent};
 pub use task_list::TaskOwner;
@@ -79,6 +82,8 @@ struct Shared {
     keys: Keys,
     link: Link,
     outbox: Outbox,
+    /// An Open WebUI has its settings in the same Redis.
+    has_settings: bool,
     watches: Arc<Watches>,
     tasks: TaskList,
     pending: PendingCommands,
@@ -124,6 +129,7 @@ impl Cluster {
             keys: Keys::new(&config.prefix),
             link: Link::new(config.endpoint.clone()),
             outbox,
+            has_settings: config.has_settings,
             watches: Arc::default(),
             tasks: TaskList::default(),
             pending: PendingCommands::default(),
@@ -246,6 +252,37 @@ impl Cluster {
     pub async fn count(&self, scope: RateScope, key: &str, quota: Quota) -> Option<Duration> {
         let Self(shared) = self;
         shared.count(scope, key, quota).await
+    }
+
+    /// True if an Open WebUI has its settings in the same Redis, and shares them.
+    #[must_use]
+    pub fn has_settings(&self) -> bool {
+        let Self(shared) = self;
+        shared.has_settings
+    }
+
+    /// What Redis has of a setting of Open WebUI. `None` if Redis does not respond, or has something else of this name.
+    pub async fn read_setting(&self, name: &str) -> Option<RedisSetting> {
+        let Self(shared) = self;
+        shared.read_setting(name).await.ok()
+    }
+
+    /// Writes a setting for Open WebUI, or removes it, unless it has changed since it was read. Without Redis, the next
+    /// comparison finds the difference again.
+    pub async fn write_setting(
+        &self,
+        name: &str,
+        seen: &RedisSetting,
+        value: Option<&AgreedValue>,
+    ) {
+        let Self(shared) = self;
+        shared.write_setting(name, seen, value).await.ok();
+    }
+
+    /// Notes that the database has the text of a setting that was read.
+    pub async fn agree_on_setting(&self, name: &str, text: &str) {
+        let Self(shared) = self;
+        shared.agree_on_setting(name, text).await.ok();
     }
 
     /// The events of a user after this position, with what this host has emitted so far. `None` if Redis does not

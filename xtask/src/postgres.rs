@@ -1,4 +1,4 @@
-//! A PostgreSQL server for tests: in a temporary directory, without a network port, gone afterwards.
+//! A PostgreSQL server for tests and benchmarks: in a temporary directory, without a network port, gone afterwards.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
@@ -17,15 +17,25 @@ const USER: &str = "postgres";
 const PACKAGE: &str = "postgresql";
 /// Where Debian installs each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
+const OPTIONS: &str =
+    "-c listen_addresses='' -c max_connections=300 -c dynamic_shared_memory_type=mmap";
 /// Nothing survives a test, so nothing waits for the disk.
-const OPTIONS: &str = "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
-     -c max_connections=300 -c dynamic_shared_memory_type=mmap";
+const TEST_OPTIONS: &str = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off";
+/// Commits wait for the disk, and statements are counted.
+const BENCHMARK_OPTIONS: &str = "-c shared_preload_libraries=pg_stat_statements";
 
 /// A running server. Dropping it stops the server and removes its directory.
 pub(crate) struct PostgresServer {
     programs: PathBuf,
     directory: PathBuf,
     owner: Option<Owner>,
+}
+
+/// What a server is for.
+#[derive(Clone, Copy)]
+pub(crate) enum PostgresUse {
+    Tests,
+    Benchmarks,
 }
 
 /// The user as whom the server runs.
@@ -36,19 +46,19 @@ struct Owner {
 }
 
 impl PostgresServer {
-    /// Starts a server. Without one, prints why, and that tests are skipped.
-    pub(crate) fn start() -> Option<Self> {
-        match Self::try_start() {
+    /// Starts a server. Without one, prints why, and that what needs it is skipped.
+    pub(crate) fn start(purpose: PostgresUse) -> Option<Self> {
+        match Self::try_start(purpose) {
             Ok(server) => Some(server),
             Err(error) => {
-                announce(&format!("tests do not use PostgreSQL: {error:#}"));
+                announce(&format!("skipping what needs PostgreSQL: {error:#}"));
                 None
             }
         }
     }
 
-    fn try_start() -> Result<Self> {
-        announce("starting PostgreSQL for the tests");
+    fn try_start(purpose: PostgresUse) -> Result<Self> {
+        announce("starting PostgreSQL");
         let is_root = fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0);
         let programs = match find_programs() {
             Some(programs) => programs,
@@ -81,7 +91,7 @@ impl PostgresServer {
             .arg("--log")
             .arg(server.directory.join("log"))
             .arg("--options")
-            .arg(format!("{OPTIONS} -k {sockets}"));
+            .arg(format!("{OPTIONS} {} -k {sockets}", purpose.options()));
         run(start).context("pg_ctl start failed")?;
         Ok(server)
     }
@@ -115,6 +125,15 @@ impl PostgresServer {
             command.uid(user).gid(group);
         }
         command
+    }
+}
+
+impl PostgresUse {
+    fn options(self) -> &'static str {
+        match self {
+            Self::Tests => TEST_OPTIONS,
+            Self::Benchmarks => BENCHMARK_OPTIONS,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A Redis for the tests.
+//! A Redis for the tests and benchmarks.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -26,7 +26,7 @@ impl TestRedis {
     /// Starts a Redis on a free port. `None` if it is not installed and cannot be.
     pub(crate) fn start() -> Result<Option<Self>> {
         if let Err(error) = packages::install_system_package(PROGRAM) {
-            announce(&format!("skipping the tests with Redis: {error}"));
+            announce(&format!("skipping what needs Redis: {error}"));
             return Ok(None);
         }
         let port = free_port().context("cannot find a port for Redis")?;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::buckets::Buckets;
-use crate::postgres::PostgresServer;
+use crate::postgres::{PostgresServer, PostgresUse};
 use crate::redis::TestRedis;
 use crate::steps::{announce, announce_build};
 use crate::tools::CARGO_NEXTEST;
@@ -18,7 +18,9 @@ use crate::{authors, browser, clients, engines, packages, pages, programs, sdk};
 /// The data directory, in the target directory, with the engines' code.
 const TEST_DATA: &str = "test-data";
 /// The variable with the URL of a PostgreSQL server, without a database. Tests create databases of their own.
-const POSTGRES_URL: &str = "PINHOLE_TEST_POSTGRES";
+pub(crate) const POSTGRES_URL: &str = "PINHOLE_TEST_POSTGRES";
+/// The variable with the URL of a Redis.
+pub(crate) const REDIS_URL: &str = "PINHOLE_TEST_REDIS";
 /// The variable with which the servers of tests use PostgreSQL.
 const ON_POSTGRES: (&str, &str) = ("PINHOLE_TEST_DATABASE", "postgres");
 /// The integration tests that run on both databases.
@@ -95,7 +97,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         run_documentation_tests(workspace)?;
         sdk::run_tests(workspace)?;
     }
-    let postgres = PostgresServer::start();
+    let postgres = PostgresServer::start(PostgresUse::Tests);
     let buckets = Buckets::start(workspace)?;
     let redis = TestRedis::start()?;
     let binaries = workspace.target.join("nextest");
@@ -112,7 +114,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         }
         command.envs(buckets.variables());
         if let Some(redis) = &redis {
-            command.env("PINHOLE_TEST_REDIS", redis.url());
+            command.env(REDIS_URL, redis.url());
         }
         command.envs(variables.iter().copied());
         run_with_test_environment(workspace, command, &server_program)

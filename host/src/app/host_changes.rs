@@ -13,8 +13,8 @@ use tokio::time::MissedTickBehavior;
 use super::App;
 use crate::store::Revisions;
 
-/// Time between two looks at the revisions.
-const POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// Time between two looks at the revisions: with the time to load a change, it holds after 5 seconds.
+const POLL_INTERVAL: Duration = Duration::from_secs(4);
 
 impl App {
     /// Loads what other hosts change, and tells them what this one changes. Never returns.

@@ -26,6 +26,12 @@ pub enum ChangeError {
     Internal(#[from] anyhow::Error),
 }
 
+/// Changes that were refused together.
+pub struct RefusedChanges {
+    pub changes: Vec<Change>,
+    pub reason: String,
+}
+
 impl App {
     /// Changes all of these settings, or none, even if the caller disconnects. The next request uses the new
     /// settings; running jobs continue with the old ones.
@@ -35,6 +41,48 @@ impl App {
         changes: Vec<Change>,
     ) -> Result<(), ChangeError> {
         self.change_settings_with(user, |_| Ok(changes)).await
+    }
+
+    /// Makes all of these changes at once, without those that a refusal names. Returns what was refused.
+    pub async fn change_accepted_settings(
+        self: &Arc<Self>,
+        user: &User,
+        changes: Vec<Change>,
+    ) -> Result<Vec<RefusedChanges>> {
+        let (app, user) = (self.clone(), user.clone());
+        let task = tokio::spawn(async move {
+            let _lock = app.settings.lock().await;
+            app.apply_newer_settings().await?;
+            app.apply_accepted_changes(&user, changes).await
+        });
+        task.await?
+    }
+
+    /// The same. The caller holds the lock of the settings, and has the newest ones.
+    pub(super) async fn apply_accepted_changes(
+        &self,
+        user: &User,
+        mut changes: Vec<Change>,
+    ) -> Result<Vec<RefusedChanges>> {
+        let mut refused = Vec::new();
+        while !changes.is_empty() {
+            let reason = match self.apply_changes(user, changes.clone()).await {
+                Ok(()) => break,
+                Err(ChangeError::Refused(reason)) => reason,
+                Err(ChangeError::Internal(error)) => return Err(error),
+            };
+            let is_named = |change: &Change| change.key().is_named_in(&reason);
+            let names_one = changes.iter().any(is_named);
+            let (named, others) = changes
+                .into_iter()
+                .partition(|change| !names_one || is_named(change));
+            changes = others;
+            refused.push(RefusedChanges {
+                changes: named,
+                reason,
+            });
+        }
+        Ok(refused)
     }
 
     /// The same for changes that depend on the settings. No other change comes between.
@@ -80,7 +128,12 @@ impl App {
         })?;
         self.accounts.publish(rules);
         self.jobs.publish(snapshot);
-        tracing::info!("user {} changed {}", user.id, plan.names().join(", "));
+        let author = if user.id.is_empty() {
+            &user.name
+        } else {
+            &user.id
+        };
+        tracing::info!("user {author} changed {}", plan.names().join(", "));
         self.settings.publish(plan.overlay, revision);
         Ok(())
     }

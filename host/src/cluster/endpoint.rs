@@ -21,6 +21,10 @@ const PREFIX: &str = "REDIS_KEY_PREFIX";
 const SENTINEL_HOSTS: &str = "REDIS_SENTINEL_HOSTS";
 const SENTINEL_PORT: &str = "REDIS_SENTINEL_PORT";
 const CLUSTER: &str = "REDIS_CLUSTER";
+const CONFIG: &str = "PINHOLE_REDIS_CONFIG";
+/// The value of [`CONFIG`] that shares settings.
+const OPEN_WEBUI: &str = "open-webui";
+const PERSISTENT_CONFIG: &str = "ENABLE_PERSISTENT_CONFIG";
 const DEFAULT_PREFIX: &str = "open-webui";
 const DEFAULT_SENTINEL_PORT: u16 = 26_379;
 /// Length of the prefix of keys, in bytes.
@@ -33,6 +37,8 @@ pub struct RedisConfig {
     pub(super) endpoint: Endpoint,
     /// `REDIS_KEY_PREFIX`
     pub(super) prefix: String,
+    /// `PINHOLE_REDIS_CONFIG`: an Open WebUI has its settings in the same Redis, and shares them.
+    pub(super) has_settings: bool,
 }
 
 /// One server, the primary that sentinels name, or a cluster.
@@ -62,7 +68,12 @@ impl RedisConfig {
     /// The error names the variable, and never repeats the URL.
     pub fn from_environment(environment: &Environment) -> Result<Option<Self>> {
         let url = |name| environment.get(name).map(|url| (name, url.trim()));
+        let has_settings = has_settings(environment)?;
         let Some((name, url)) = url(URL).or_else(|| url(SOCKET_URL)) else {
+            ensure!(
+                !has_settings,
+                "{CONFIG} is set and {URL} is not: set it to the URL of Open WebUI's Redis, or unset {CONFIG}"
+            );
             return Ok(None);
         };
         let info = parse_url(name, url)?;
@@ -90,8 +101,22 @@ impl RedisConfig {
         Ok(Some(Self {
             endpoint,
             prefix: prefix.to_owned(),
+            has_settings,
         }))
     }
+}
+
+/// Without stored settings, none can be compared with those in Redis.
+fn has_settings(environment: &Environment) -> Result<bool> {
+    match environment.get(CONFIG).map(str::trim) {
+        None => return Ok(false),
+        Some(OPEN_WEBUI) => {}
+        Some(other) => bail!("{CONFIG} is {other:?}: set it to {OPEN_WEBUI}, or unset it"),
+    }
+    if environment.is_true(PERSISTENT_CONFIG) == Some(false) {
+        bail!("{CONFIG} needs stored settings: unset {PERSISTENT_CONFIG}, or {CONFIG}");
+    }
+    Ok(true)
 }
 
 fn parse_url(name: &str, url: &str) -> Result<ConnectionInfo> {
@@ -191,7 +216,15 @@ mod tests {
     fn config_is_absent_without_a_url() {
         assert!(parse(&[(PREFIX, "x")]).unwrap().is_none());
         let of_sockets = parse(&[(SOCKET_URL, "redis://localhost")]).unwrap();
-        assert_eq!(of_sockets.unwrap().prefix, DEFAULT_PREFIX);
+        let of_sockets = of_sockets.unwrap();
+        assert_eq!(of_sockets.prefix, DEFAULT_PREFIX);
+        assert!(!of_sockets.has_settings);
+    }
+
+    #[test]
+    fn settings_are_shared_only_if_a_variable_says_so() {
+        let pairs = [(URL, "redis://localhost"), (CONFIG, OPEN_WEBUI)];
+        assert!(parse(&pairs).unwrap().unwrap().has_settings);
     }
 
     #[test]
@@ -225,6 +258,12 @@ mod tests {
             (
                 &[url, (SENTINEL_HOSTS, "a"), (SENTINEL_PORT, "0")],
                 SENTINEL_PORT,
+            ),
+            (&[(CONFIG, OPEN_WEBUI)], URL),
+            (&[url, (CONFIG, "true")], OPEN_WEBUI),
+            (
+                &[url, (CONFIG, OPEN_WEBUI), (PERSISTENT_CONFIG, "false")],
+                PERSISTENT_CONFIG,
             ),
             (&[url, (SENTINEL_HOSTS, "a"), (CLUSTER, "true")], CLUSTER),
         ] {

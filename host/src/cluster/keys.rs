@@ -53,6 +53,16 @@ impl Keys {
         format!("{}:pinhole:task:{task_id}", self.prefix)
     }
 
+    /// A setting, of Open WebUI's name.
+    pub(super) fn setting(&self, name: &str) -> String {
+        format!("{}:config:{name}", self.prefix)
+    }
+
+    /// What was agreed on about [`Self::setting`]. The braces put both into one slot of a cluster.
+    pub(super) fn agreed_setting(&self, name: &str) -> String {
+        format!("{}:pinhole:config:{{{}}}", self.prefix, self.setting(name))
+    }
+
     /// The requests of a key within a scope.
     pub(super) fn rate(&self, scope: &str, key: &str) -> String {
         format!("{}:pinhole:rate:{scope}:{key}", self.prefix)

@@ -88,6 +88,7 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
     tokio::spawn(app.clone().store_last_uses());
     tokio::spawn(app.clone().announce_engine_changes());
     tokio::spawn(app.clone().follow_hosts());
+    tokio::spawn(app.clone().share_settings());
     tokio::spawn(reload_at_hangups(hangups, config.clone(), app.clone()));
     tokio::spawn(app.store.clone().index_texts());
     tokio::spawn(app.files.clone().watch_bucket());

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{Kind, Run};
-use crate::app::ChangeError;
-use crate::settings::{Change, SettingKey};
+use crate::app::RefusedChanges;
+use crate::settings::Change;
 use crate::store::User;
 
 /// The beginnings of the paths of image settings.
@@ -36,7 +36,7 @@ impl Run<'_> {
                 continue;
             }
             match Change::new(&key, &value) {
-                Ok(Some(_)) => accepted.push((key, value)),
+                Ok(Some(change)) => accepted.push(change),
                 Ok(None) => {
                     let reason = "its value is the mark of a hidden secret";
                     self.report.skipped(Kind::Settings, &key.path, reason);
@@ -52,39 +52,23 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes all changes at once, without those that a refusal names.
-    async fn change_settings(
-        &mut self,
-        mut accepted: Vec<(SettingKey, serde_json::Value)>,
-    ) -> Result<()> {
+    async fn change_settings(&mut self, accepted: Vec<Change>) -> Result<()> {
         let user = User {
             id: String::new(),
             name: "pinhole import".to_owned(),
             role: "admin".to_owned(),
         };
-        while !accepted.is_empty() {
-            let changes = accepted.iter();
-            let changes = changes.filter_map(|(key, value)| Change::new(key, value).ok().flatten());
-            let changed = self.app.change_settings(&user, changes.collect()).await;
-            let reason = match changed {
-                Ok(()) => {
-                    for _ in &accepted {
-                        self.report.imported(Kind::Settings);
-                    }
-                    return Ok(());
-                }
-                Err(ChangeError::Refused(reason)) => reason,
-                Err(ChangeError::Internal(error)) => return Err(error),
-            };
-            let is_named = |key: &SettingKey| key.is_named_in(&reason);
-            let names_one = accepted.iter().any(|(key, _)| is_named(key));
-            let (refused, remaining): (Vec<_>, Vec<_>) = accepted
-                .into_iter()
-                .partition(|(key, _)| !names_one || is_named(key));
-            for (key, _) in refused {
-                self.report.skipped(Kind::Settings, &key.path, &reason);
+        let mut imported = accepted.len();
+        let refused = self.app.change_accepted_settings(&user, accepted).await?;
+        for RefusedChanges { changes, reason } in refused {
+            for change in &changes {
+                let path = &change.key().path;
+                self.report.skipped(Kind::Settings, path, &reason);
             }
-            accepted = remaining;
+            imported -= changes.len();
+        }
+        for _ in 0..imported {
+            self.report.imported(Kind::Settings);
         }
         Ok(())
     }

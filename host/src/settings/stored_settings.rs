@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use cap_std::fs::Dir;
 use pinhole_ground::environment::Environment;
 use serde_json::Value;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::overlay::{Overlay, StoredValue};
 use super::secret_cipher::SecretCipher;
@@ -32,9 +32,12 @@ pub struct StoredSettings {
     revision: AtomicI64,
     /// Held while a change is made.
     change_lock: Mutex<()>,
+    /// Notified when other settings are current.
+    published: Notify,
 }
 
 /// A new value of a setting, or its removal.
+#[derive(Clone)]
 pub struct Change {
     key: SettingKey,
     /// `None` removes the stored value.
@@ -81,6 +84,11 @@ impl Change {
         &self.key
     }
 
+    /// The new text. `None` removes the stored value.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
     /// The new secret, if the setting is one.
     pub(crate) fn secret(&self) -> Option<&str> {
         let text = self.text.as_deref()?;
@@ -123,6 +131,7 @@ impl StoredSettings {
             overlay: ArcSwap::from_pointee(overlay),
             revision: AtomicI64::new(revision),
             change_lock: Mutex::new(()),
+            published: Notify::new(),
         })
     }
 
@@ -192,7 +201,7 @@ impl StoredSettings {
             .map(|key| record(user, key, &before, &overlay))
             .collect();
         Ok(Some(ChangePlan {
-            revision: self.revision.load(Ordering::Acquire),
+            revision: self.revision(),
             written,
             removed,
             records,
@@ -207,7 +216,7 @@ impl StoredSettings {
             return Ok(None);
         }
         let revision = self.store.settings_revision().await?;
-        if revision == self.revision.load(Ordering::Acquire) {
+        if revision == self.revision() {
             return Ok(None);
         }
         let rows = self.store.settings().await?;
@@ -230,6 +239,17 @@ impl StoredSettings {
     pub(crate) fn publish(&self, overlay: Overlay, revision: i64) {
         self.overlay.store(Arc::new(overlay));
         self.revision.store(revision, Ordering::Release);
+        self.published.notify_one();
+    }
+
+    /// Waits until other settings are current than at the last call. For one caller.
+    pub(crate) async fn wait_for_publication(&self) {
+        self.published.notified().await;
+    }
+
+    /// Increases with each change that this server makes or loads.
+    pub(crate) fn revision(&self) -> i64 {
+        self.revision.load(Ordering::Acquire)
     }
 
     fn encode_row(&self, key: &SettingKey, value: &StoredValue) -> Result<SettingRow> {

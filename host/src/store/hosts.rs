@@ -56,6 +56,15 @@ impl Store {
     /// Takes or extends a lease for [`LEASE_SECS`]. Returns false if another host has it.
     pub async fn hold_lease(&self, name: &str, host: &str) -> sqlx::Result<bool> {
         let now = self.database.dialect().current_secs();
+        let other =
+            query("SELECT host FROM leases WHERE name = $1 AND host <> $2 AND leased_until >= ")
+                .push(now)
+                .bind(name)
+                .bind(host);
+        // The usual case. A statement that writes would lock the row, for which all hosts would wait in turn.
+        if other.fetch_optional(&self.database).await?.is_some() {
+            return Ok(false);
+        }
         let mut write = self.begin_statement().await?;
         let held = query("INSERT INTO leases (name, host, leased_until) VALUES ($1, $2, ")
             .push(now)

@@ -8,20 +8,20 @@ use crate::cut::Network;
 use crate::events::PATIENCE;
 
 /// The size of images that a host uses.
-async fn size(host: &TestServer) -> Value {
+pub(super) async fn size(host: &TestServer) -> Value {
     let response = host.get("/api/v1/images/config").send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     let config: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
     config["IMAGE_SIZE"].clone()
 }
 
-async fn set_size(host: &TestServer, size: &str) {
+pub(super) async fn set_size(host: &TestServer, size: &str) {
     let change = json!({"IMAGE_SIZE": size});
     let (status, body) = host.post_json("/api/v1/settings", &change).await;
     assert_eq!(status, 200, "{body}");
 }
 
-async fn wait_for_size(host: &TestServer, expected: &str) {
+pub(super) async fn wait_for_size(host: &TestServer, expected: &str) {
     let is_set = async { while size(host).await != expected {} };
     timeout(PATIENCE, is_set).await.unwrap();
 }

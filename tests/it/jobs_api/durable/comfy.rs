@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 
-pub(in crate::jobs_api) struct Comfy {
-    pub(in crate::jobs_api) upstream: FakeUpstream,
+pub(crate) struct Comfy {
+    pub(crate) upstream: FakeUpstream,
     state: watch::Sender<State>,
 }
 
@@ -21,7 +21,7 @@ struct State {
 }
 
 impl Comfy {
-    pub(in crate::jobs_api) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let state = watch::Sender::new(State::default());
         let of_upstream = state.clone();
         let upstream = FakeUpstream::start(move |request| {
@@ -33,15 +33,15 @@ impl Comfy {
     }
 
     /// Lets all jobs finish.
-    pub(in crate::jobs_api) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.state.send_modify(|state| state.is_finished = true);
     }
 
-    pub(in crate::jobs_api) fn orders(&self) -> usize {
+    pub(crate) fn orders(&self) -> usize {
         self.state.borrow().orders.len()
     }
 
-    pub(in crate::jobs_api) async fn wait_for_orders(&self, count: usize) {
+    pub(crate) async fn wait_for_orders(&self, count: usize) {
         let mut states = self.state.subscribe();
         states
             .wait_for(|it| it.orders.len() >= count)
@@ -50,18 +50,18 @@ impl Comfy {
     }
 
     /// The number of requests for the queue.
-    pub(in crate::jobs_api) fn looks(&self) -> usize {
+    pub(crate) fn looks(&self) -> usize {
         self.state.borrow().looks
     }
 
     /// Waits until there were more requests for the queue than this.
-    pub(in crate::jobs_api) async fn wait_for_look_after(&self, looks: usize) {
+    pub(crate) async fn wait_for_look_after(&self, looks: usize) {
         let mut states = self.state.subscribe();
         states.wait_for(|it| it.looks > looks).await.unwrap();
     }
 
     /// The requests that stop a job.
-    pub(in crate::jobs_api) fn cancellations(&self) -> usize {
+    pub(crate) fn cancellations(&self) -> usize {
         let lines = self.upstream.request_lines();
         let is_stop = |line: &&String| {
             line.starts_with("POST") && (line.contains("cancel") || line.contains("interrupt"))

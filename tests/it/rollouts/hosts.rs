@@ -194,8 +194,10 @@ async fn component_that_was_changed_in_the_bucket_serves_on_no_other_host() {
             }
         }
     };
-    let problem = tokio::time::timeout(super::PATIENCE, problem).await;
-    let problem = problem.unwrap();
+    let Ok(problem) = tokio::time::timeout(super::PATIENCE, problem).await else {
+        let listed = hosts.first.releases().hosts_of("hostile").await.unwrap();
+        panic!("no host has a problem: {listed:?}");
+    };
     assert!(problem.contains("install the component again"), "{problem}");
     assert_eq!(hosts.second.serving(), digest(&old));
     assert_eq!(hosts.second.generate("picture").await.0, 200);

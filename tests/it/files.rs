@@ -1,6 +1,6 @@
 //! Stored images: access, delivery and removal.
 
-mod buckets;
+pub(crate) mod buckets;
 mod bulk;
 mod content;
 mod full_disk;

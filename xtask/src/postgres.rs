@@ -21,6 +21,11 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 const OPTIONS: &str = "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
      -c max_connections=300 -c dynamic_shared_memory_type=mmap";
 
+/// Logs each statement, without values, into one JSON file. The directory follows.
+const LOG_OPTIONS: &str = " -c log_statement=all -c log_parameter_max_length=0 -c log_destination=jsonlog \
+     -c logging_collector=on -c log_rotation_age=0 -c log_rotation_size=0 -c log_filename=statements \
+     -c log_directory=";
+
 /// A running server. Dropping it stops the server and removes its directory.
 pub(crate) struct PostgresServer {
     programs: PathBuf,
@@ -36,9 +41,10 @@ struct Owner {
 }
 
 impl PostgresServer {
-    /// Starts a server. Without one, prints why, and that tests are skipped.
-    pub(crate) fn start() -> Option<Self> {
-        match Self::try_start() {
+    /// Starts a server, which logs statements into a directory if there is one. Without a server, prints why, and that
+    /// tests are skipped.
+    pub(crate) fn start(statement_log: Option<&Path>) -> Option<Self> {
+        match Self::try_start(statement_log) {
             Ok(server) => Some(server),
             Err(error) => {
                 announce(&format!("tests do not use PostgreSQL: {error:#}"));
@@ -47,7 +53,7 @@ impl PostgresServer {
         }
     }
 
-    fn try_start() -> Result<Self> {
+    fn try_start(statement_log: Option<&Path>) -> Result<Self> {
         announce("starting PostgreSQL for the tests");
         let is_root = fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0);
         let programs = match find_programs() {
@@ -75,13 +81,19 @@ impl PostgresServer {
         run(initdb).context("initdb failed")?;
         let mut start = server.command("pg_ctl");
         let sockets = server.directory.display();
+        let mut options = format!("{OPTIONS} -k {sockets}");
+        if let Some(log) = statement_log {
+            server.give(log)?;
+            options.push_str(LOG_OPTIONS);
+            options.push_str(&log.display().to_string());
+        }
         start
             .args(["start", "--wait", "--silent", "--pgdata"])
             .arg(&data)
             .arg("--log")
             .arg(server.directory.join("log"))
             .arg("--options")
-            .arg(format!("{OPTIONS} -k {sockets}"));
+            .arg(options);
         run(start).context("pg_ctl start failed")?;
         Ok(server)
     }
@@ -90,6 +102,11 @@ impl PostgresServer {
     pub(crate) fn url(&self) -> String {
         let path = self.directory.display().to_string();
         format!("postgres://{USER}@{}", path.replace('/', "%2F"))
+    }
+
+    /// The directory of `initdb` and `pg_ctl`.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
     }
 
     fn data(&self) -> PathBuf {
@@ -102,8 +119,14 @@ impl PostgresServer {
             .mode(0o700)
             .create(&self.directory)
             .with_context(context)?;
+        self.give(&self.directory)
+    }
+
+    /// Makes the server's user the owner of a directory.
+    fn give(&self, directory: &Path) -> Result<()> {
         if let Some(Owner { user, group }) = self.owner {
-            chown(&self.directory, Some(user), Some(group)).with_context(context)?;
+            let context = || format!("cannot change the owner of {}", directory.display());
+            chown(directory, Some(user), Some(group)).with_context(context)?;
         }
         Ok(())
     }

@@ -39,8 +39,12 @@ impl ActiveJobs {
         let mut unknown = HashSet::new();
         while !self.is_shutting_down() {
             interval.tick().await;
-            if let Err(error) = self.extend_leases_once(&lease, &mut unknown).await {
+            while !self.is_shutting_down()
+                && let Err(error) = self.extend_leases_once(&lease, &mut unknown).await
+            {
                 tracing::error!("cannot extend the leases of jobs, will retry: {error}");
+                lease.miss_extension();
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         }
     }
@@ -132,6 +136,7 @@ impl ActiveJobs {
     pub async fn is_reaper(&self) -> sqlx::Result<bool> {
         match &self.lease {
             None => Ok(false),
+            Some(lease) if !lease.may_take(Instant::now()) => Ok(false),
             Some(_) if !self.store.is_shared() => Ok(true),
             Some(lease) => self.store.hold_lease(REAPER, &lease.host).await,
         }

@@ -17,7 +17,7 @@ use pinhole_tests::{TestServer, environment, gif, program};
 
 use super::{content_url, form, generate_image, response_bytes, upload};
 use fake_gcs::FakeGcs;
-use test_bucket::TestBucket;
+pub(crate) use test_bucket::TestBucket;
 
 /// Runs these tests with each provider that is there.
 macro_rules! with_each_provider {

@@ -16,7 +16,7 @@ const AZURE_KEY: &str =
 const AZURE_VERSION: &str = "2021-12-02";
 
 /// An empty bucket of its own.
-pub(super) struct TestBucket {
+pub(crate) struct TestBucket {
     variables: Vec<(String, String)>,
     /// Runs as long as the bucket is used.
     service: Option<FakeGcs>,
@@ -33,7 +33,7 @@ impl TestBucket {
         }
     }
 
-    pub(super) async fn gcs() -> Self {
+    pub(crate) async fn gcs() -> Self {
         Self::of_gcs(FakeGcs::start().await)
     }
 
@@ -96,7 +96,7 @@ impl TestBucket {
         }
     }
 
-    pub(super) fn variables(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn variables(&self) -> Vec<(&str, &str)> {
         let variables = self.variables.iter();
         variables
             .map(|(name, value)| (name.as_str(), value.as_str()))

@@ -1,6 +1,6 @@
 //! A process that stalls until another one has taken its job. Both use one database, so it is PostgreSQL.
 
-use pinhole_tests::{TestDatabase, postgres_server};
+use pinhole_tests::postgres_server;
 
 use super::*;
 
@@ -12,8 +12,7 @@ async fn stalled_process_writes_nothing_for_a_job_that_was_taken() {
     };
     let database = TestDatabase::create_postgres(server).await;
     let comfy = Comfy::start().await;
-    let mut durable = Durable::with_comfy(&comfy);
-    durable.variables.extend(database.variables());
+    let durable = Durable::with_comfy(&comfy).with_database(&database);
     let stalled = durable.start();
     durable
         .start_job(&stalled, &json!({"prompt": "a fox"}))
@@ -21,10 +20,8 @@ async fn stalled_process_writes_nothing_for_a_job_that_was_taken() {
     comfy.wait_for_orders(1).await;
     stalled.signal("STOP").unwrap();
     // The other one has a data directory of its own, and the same files.
-    let mut other = Durable::with_comfy(&comfy);
-    other.variables.clone_from(&durable.variables);
-    let files = other.data.path().join("files");
-    std::os::unix::fs::symlink(durable.data.path().join("files"), files).unwrap();
+    let other = Durable::with_comfy(&comfy).with_database(&database);
+    other.share_files_and_key_of(&durable);
     let looks = comfy.looks();
     let second = other.start();
     comfy.wait_for_look_after(looks).await;

@@ -19,7 +19,7 @@ use crate::store::{JobAttempt, LeasedJob};
 
 /// Time between two attempts to store what a job waits for.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// The lease of the process that takes the jobs of others.
+/// The lease of the process that ends the turns of others.
 const REAPER: &str = "reaper";
 
 impl ActiveJobs {
@@ -132,11 +132,17 @@ impl ActiveJobs {
         }
     }
 
-    /// True if this process takes the jobs of others at this time.
+    /// True if this process may take the jobs of others at this time.
+    #[must_use]
+    pub fn may_take(&self) -> bool {
+        let lease = self.lease.as_ref();
+        lease.is_some_and(|lease| lease.may_take(Instant::now()))
+    }
+
+    /// True if this process ends the turns of others at this time.
     pub async fn is_reaper(&self) -> sqlx::Result<bool> {
         match &self.lease {
             None => Ok(false),
-            Some(lease) if !lease.may_take(Instant::now()) => Ok(false),
             Some(_) if !self.store.is_shared() => Ok(true),
             Some(lease) => self.store.hold_lease(REAPER, &lease.host).await,
         }

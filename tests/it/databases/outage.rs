@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::cut::{Network, Proxy, ServerAddress};
+use crate::files::buckets::TestBucket;
 use crate::jobs_api::durable::{Comfy, Durable};
 
 /// Longer than a lease of 30 s, and than the time for which a host orders without the database.
@@ -22,10 +23,16 @@ struct Host {
 }
 
 impl Host {
-    async fn new(comfy: &Comfy, database: &TestDatabase, postgres: &str) -> Self {
+    async fn new(
+        comfy: &Comfy,
+        database: &TestDatabase,
+        postgres: &str,
+        bucket: &TestBucket,
+    ) -> Self {
         let proxy = Proxy::start(ServerAddress::of_postgres(postgres)).await;
         let durable = Durable::with_comfy(comfy)
             .with_database(database)
+            .with_bucket(bucket)
             .with_variable("DATABASE_URL", &database.url_at(proxy.address));
         Self { durable, proxy }
     }
@@ -49,11 +56,11 @@ async fn database_that_is_gone_for_all_hosts_ends_no_job() {
         return;
     };
     let database = TestDatabase::create_postgres(postgres.clone()).await;
-    let comfy = Comfy::start().await;
-    let first = Host::new(&comfy, &database, &postgres).await;
-    let second = Host::new(&comfy, &database, &postgres).await;
+    let (comfy, bucket) = (Comfy::start().await, TestBucket::gcs().await);
+    let first = Host::new(&comfy, &database, &postgres, &bucket).await;
+    let second = Host::new(&comfy, &database, &postgres, &bucket).await;
     let server = first.durable.start();
-    second.durable.share_files_and_key_of(&first.durable);
+    second.durable.share_key_of(&first.durable);
     let other = second.durable.start();
     first
         .durable
@@ -96,12 +103,12 @@ async fn host_without_its_database_orders_nothing_and_others_take_its_jobs() {
         return;
     };
     let database = TestDatabase::create_postgres(postgres.clone()).await;
-    let comfy = Comfy::start().await;
-    let mut split = Host::new(&comfy, &database, &postgres).await;
+    let (comfy, bucket) = (Comfy::start().await, TestBucket::gcs().await);
+    let mut split = Host::new(&comfy, &database, &postgres, &bucket).await;
     split.durable = split.durable.with_variable("PINHOLE_SLOTS", "1");
-    let whole = Host::new(&comfy, &database, &postgres).await;
+    let whole = Host::new(&comfy, &database, &postgres, &bucket).await;
     let server = split.durable.start();
-    whole.durable.share_files_and_key_of(&split.durable);
+    whole.durable.share_key_of(&split.durable);
     let other = whole.durable.start();
     // One is ordered, and one waits for its slot.
     for prompt in ["a fox", "a hen"] {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use pinhole_tests::{ServerProcess, TestDatabase, copy_compiled_engines, http_client, program};
 
 use super::*;
+use crate::files::buckets::TestBucket;
 use crate::files::start_command;
 
 pub(crate) use comfy::Comfy;
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Durable {
     data: tempfile::TempDir,
     client: reqwest::Client,
-    variables: Vec<(&'static str, String)>,
+    variables: Vec<(String, String)>,
 }
 
 impl Durable {
@@ -34,7 +35,7 @@ impl Durable {
             data,
             client: http_client(),
             variables: all
-                .map(|(name, value)| (*name, (*value).to_owned()))
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
         }
     }
@@ -51,29 +52,37 @@ impl Durable {
     }
 
     pub(crate) fn with_variable(mut self, name: &'static str, value: &str) -> Self {
-        self.variables.push((name, value.to_owned()));
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Uses this database.
     pub(crate) fn with_database(mut self, database: &TestDatabase) -> Self {
-        self.variables.extend(database.variables());
+        let variables = database.variables().into_iter();
+        self.variables
+            .extend(variables.map(|(name, value)| (name.to_owned(), value)));
         self
     }
 
-    /// Uses the images of another server with the same database, and its administrator.
-    pub(crate) fn share_files_and_key_of(&self, other: &Self) {
-        let (from, to) = (other.data.path(), self.data.path());
-        std::os::unix::fs::symlink(from.join("files"), to.join("files")).unwrap();
+    /// Stores images in this bucket.
+    pub(crate) fn with_bucket(mut self, bucket: &TestBucket) -> Self {
+        let variables = bucket.variables().into_iter();
+        self.variables
+            .extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        self
+    }
+
+    /// Uses the administrator's key of another server with the same database.
+    pub(crate) fn share_key_of(&self, other: &Self) {
         let key = "administrator-key";
-        std::fs::copy(from.join(key), to.join(key)).unwrap();
+        std::fs::copy(other.data.path().join(key), self.data.path().join(key)).unwrap();
     }
 
     pub(crate) fn start(&self) -> ServerProcess {
         let variables: Vec<_> = self
             .variables
             .iter()
-            .map(|(name, value)| (*name, value.as_str()))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         start_command(Command::new(program()), self.data.path(), &variables)
     }
@@ -91,7 +100,7 @@ impl Durable {
             .envs(
                 self.variables
                     .iter()
-                    .map(|(name, value)| (*name, value.as_str())),
+                    .map(|(name, value)| (name.as_str(), value.as_str())),
             );
         ServerProcess::start(command).ok()
     }

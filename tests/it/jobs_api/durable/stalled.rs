@@ -12,16 +12,21 @@ async fn stalled_process_writes_nothing_for_a_job_that_was_taken() {
     };
     let database = TestDatabase::create_postgres(server).await;
     let comfy = Comfy::start().await;
-    let durable = Durable::with_comfy(&comfy).with_database(&database);
+    let bucket = TestBucket::gcs().await;
+    let durable = Durable::with_comfy(&comfy)
+        .with_database(&database)
+        .with_bucket(&bucket);
     let stalled = durable.start();
     durable
         .start_job(&stalled, &json!({"prompt": "a fox"}))
         .await;
     comfy.wait_for_orders(1).await;
     stalled.signal("STOP").unwrap();
-    // The other one has a data directory of its own, and the same files.
-    let other = Durable::with_comfy(&comfy).with_database(&database);
-    other.share_files_and_key_of(&durable);
+    // The other one has a data directory of its own.
+    let other = Durable::with_comfy(&comfy)
+        .with_database(&database)
+        .with_bucket(&bucket);
+    other.share_key_of(&durable);
     let looks = comfy.looks();
     let second = other.start();
     comfy.wait_for_look_after(looks).await;

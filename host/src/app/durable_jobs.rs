@@ -47,15 +47,15 @@ impl App {
                 break;
             };
             let app = self.clone();
-            self.active_jobs.spawn(async move {
-                let ended = match taken {
-                    TakenJob::Continues(job) => job.run().await,
-                    TakenJob::Ended(ended) => Some(*ended),
-                };
-                if let Some(ended) = ended {
-                    chat::finish_turn(&app.chat, &ended).await;
-                }
-            });
+            match taken {
+                TakenJob::Continues(job) => self.active_jobs.spawn(async move {
+                    if let Some(ended) = job.run().await {
+                        chat::finish_turn(&app.chat, &ended).await;
+                    }
+                }),
+                // Before the turns without a job get their error, which does not say that an upstream may charge.
+                TakenJob::Ended(ended) => chat::finish_turn(&app.chat, &ended).await,
+            }
         }
         let is_reaper = self.active_jobs.is_reaper().await;
         if !is_reaper.context("cannot read who ends turns")? {

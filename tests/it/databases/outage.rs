@@ -90,6 +90,10 @@ async fn database_that_is_gone_for_all_hosts_ends_no_job() {
         (&json!("done"), 1),
         "{job}"
     );
+    // The image waits on its host until it is stored.
+    let stored = "SELECT COUNT(*) FROM jobs WHERE state = 'done'";
+    let is_stored = async { while database.number(stored).await < 1 {} };
+    timeout(PATIENCE, is_stored).await.unwrap();
     // The host that had the job stored its image.
     assert_eq!(database.number("SELECT attempt FROM jobs").await, 1);
     let url = job["files"][0]["url"].as_str().unwrap();

@@ -1,5 +1,6 @@
 //! The database of a test's server, for statements that no API makes.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -106,6 +107,15 @@ impl TestDatabase {
         [("DATABASE_URL", url)].into_iter().chain(keys).collect()
     }
 
+    /// The URL of PostgreSQL through a proxy at this address.
+    pub fn url_at(&self, address: SocketAddr) -> String {
+        let Self::Postgres { server, name, .. } = self else {
+            panic!("SQLite has no URL");
+        };
+        let options: PgConnectOptions = server.parse().unwrap();
+        format!("postgres://{}@{address}/{name}", options.get_username())
+    }
+
     /// Runs a statement with these texts as values. Returns the number of rows that it changed.
     pub async fn execute(&self, statement: impl Into<String>, texts: &[&str]) -> u64 {
         let statement = AssertSqlSafe(statement.into());
@@ -182,6 +192,18 @@ impl TestDatabase {
         let mut connection = self.connect().await;
         connection.run("BEGIN IMMEDIATE", LOCK_TABLES).await;
         DatabaseLock(connection)
+    }
+
+    /// The only column, a text, of all rows that a statement with these texts as values selects. For PostgreSQL.
+    pub async fn texts(&self, select: &'static str, values: &[&str]) -> Vec<String> {
+        let TestConnection::Postgres(mut connection) = self.connect().await else {
+            panic!("the database is SQLite");
+        };
+        let query = sqlx::query_scalar(select);
+        let query = values.iter().fold(query, |query, value| query.bind(*value));
+        let texts = query.fetch_all(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        texts
     }
 
     async fn connect(&self) -> TestConnection {

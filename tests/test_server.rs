@@ -126,6 +126,10 @@ impl TestServer {
         let data_dir = std::mem::replace(&mut self.data_dir, unused);
         let database = std::mem::replace(&mut self.database, no_database);
         let key = self.key.clone();
+        // As a server that shuts down does.
+        if let Some(host) = self.app.active_jobs.durable_host() {
+            self.app.store.remove_host(host).await.unwrap();
+        }
         drop(self);
         Self::open(data_dir, database, Some(key), variables).await
     }

@@ -8,6 +8,7 @@ mod maintenance;
 mod reload;
 mod settings_change;
 mod settings_preview;
+mod shared_keys;
 mod shared_settings;
 
 use std::sync::{Arc, OnceLock};
@@ -146,6 +147,7 @@ impl App {
             }
             added => added.context("cannot record the start of the server in the database")?,
         }
+        shared_keys::check(&store, &config.environment, &host).await?;
         let durable_host = is_durable.then(|| host.clone());
         let active_jobs =
             ActiveJobs::new(files.clone(), store.clone(), events.clone(), durable_host);

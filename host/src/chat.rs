@@ -17,6 +17,7 @@ mod message;
 pub mod model;
 mod outcome;
 pub mod prompt;
+mod response_storage;
 mod status;
 pub mod task;
 mod upstream_work;

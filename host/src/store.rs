@@ -31,6 +31,7 @@ mod message_files;
 mod messages;
 mod migrations;
 mod open_webui;
+mod probe;
 mod responses;
 mod revisions;
 mod running_turns;
@@ -66,6 +67,7 @@ use tokio::sync::Notify;
 use database::{Database, PostgresPool};
 use identity_cache::IdentityCache;
 use last_uses::LastUses;
+use probe::DatabaseProbe;
 use search_pool::SearchPool;
 use sqlite_file::SqliteFile;
 use writer::{SqliteWriter, Writer};
@@ -130,6 +132,7 @@ pub struct Store {
     /// Wakes the task that updates the search index.
     text_changed: Arc<Notify>,
     schema_versions: SchemaVersions,
+    probe: Arc<DatabaseProbe>,
     /// Wakes the task that tells other hosts of a change.
     revised: Arc<Notify>,
 }
@@ -184,6 +187,7 @@ impl Store {
             last_uses: Arc::default(),
             text_changed: Arc::default(),
             schema_versions,
+            probe: Arc::default(),
             revised: Arc::default(),
         })
     }
@@ -202,6 +206,7 @@ impl Store {
             last_uses: Arc::default(),
             text_changed: Arc::default(),
             schema_versions,
+            probe: Arc::default(),
             revised: Arc::default(),
         })
     }

@@ -208,13 +208,15 @@ async fn health() -> Json<Status> {
     summary = "Check that images can be generated with the default engine, and stored",
     responses(
         (status = 200, description = "the default engine can be used", body = Readiness),
-        (status = 503, description = "engines are being compiled, the default engine does not exist, the bucket of the images cannot be used, or the server is about to stop", body = Readiness),
+        (status = 503, description = "engines are being compiled, the default engine does not exist, the database does not respond, the bucket of the images cannot be used, or the server is about to stop", body = Readiness),
     ),
     security(()),
 )]
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
     let reason = if app.active_jobs.is_draining() {
         Some("the server is about to stop")
+    } else if !app.store.responds().await {
+        Some("the database does not respond")
     } else if !app.files.is_available() {
         Some("the bucket of the images cannot be used")
     } else if !app.jobs.snapshot().is_ready() || app.releases.is_behind_others() {

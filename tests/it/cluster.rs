@@ -1,6 +1,7 @@
-//! Two hosts with one database and one Redis. Without a Redis of `cargo xtask test`, these tests do nothing.
+//! Several hosts with one database and one Redis. Without a Redis of `cargo xtask test`, these tests do nothing.
 
 mod changes;
+mod chaos;
 mod open_webui_settings;
 mod outages;
 mod rates;

@@ -1,5 +1,10 @@
 //! A server on PostgreSQL whose connections, or whose right to write, are lost.
 
+mod fail_over;
+mod outage;
+mod postgres_pair;
+mod statements;
+
 use pinhole_tests::{TestDatabase, TestServer, postgres_server};
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 mod chat;
 mod drain;
-mod durable;
+pub(crate) mod durable;
 mod edits;
 mod events;
 mod keyed;

@@ -24,6 +24,11 @@ const TEST_OPTIONS: &str = "-c fsync=off -c synchronous_commit=off -c full_page_
 /// Commits wait for the disk, and statements are counted.
 const BENCHMARK_OPTIONS: &str = "-c shared_preload_libraries=pg_stat_statements";
 
+/// Logs each statement, without values, into one JSON file. The directory follows.
+const LOG_OPTIONS: &str = " -c log_statement=all -c log_parameter_max_length=0 -c log_destination=jsonlog \
+     -c logging_collector=on -c log_rotation_age=0 -c log_rotation_size=0 -c log_filename=statements \
+     -c log_directory=";
+
 /// A running server. Dropping it stops the server and removes its directory.
 pub(crate) struct PostgresServer {
     programs: PathBuf,
@@ -33,8 +38,10 @@ pub(crate) struct PostgresServer {
 
 /// What a server is for.
 #[derive(Clone, Copy)]
-pub(crate) enum PostgresUse {
+pub(crate) enum PostgresUse<'a> {
     Tests,
+    /// Tests whose statements are logged into this directory.
+    StatementLog(&'a Path),
     Benchmarks,
 }
 
@@ -47,7 +54,7 @@ struct Owner {
 
 impl PostgresServer {
     /// Starts a server. Without one, prints why, and that what needs it is skipped.
-    pub(crate) fn start(purpose: PostgresUse) -> Option<Self> {
+    pub(crate) fn start(purpose: PostgresUse<'_>) -> Option<Self> {
         match Self::try_start(purpose) {
             Ok(server) => Some(server),
             Err(error) => {
@@ -57,7 +64,7 @@ impl PostgresServer {
         }
     }
 
-    fn try_start(purpose: PostgresUse) -> Result<Self> {
+    fn try_start(purpose: PostgresUse<'_>) -> Result<Self> {
         announce("starting PostgreSQL");
         let is_root = fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0);
         let programs = match find_programs() {
@@ -85,13 +92,19 @@ impl PostgresServer {
         run(initdb).context("initdb failed")?;
         let mut start = server.command("pg_ctl");
         let sockets = server.directory.display();
+        let mut options = format!("{OPTIONS} {} -k {sockets}", purpose.options());
+        if let PostgresUse::StatementLog(log) = purpose {
+            server.give(log)?;
+            options.push_str(LOG_OPTIONS);
+            options.push_str(&log.display().to_string());
+        }
         start
             .args(["start", "--wait", "--silent", "--pgdata"])
             .arg(&data)
             .arg("--log")
             .arg(server.directory.join("log"))
             .arg("--options")
-            .arg(format!("{OPTIONS} {} -k {sockets}", purpose.options()));
+            .arg(options);
         run(start).context("pg_ctl start failed")?;
         Ok(server)
     }
@@ -100,6 +113,11 @@ impl PostgresServer {
     pub(crate) fn url(&self) -> String {
         let path = self.directory.display().to_string();
         format!("postgres://{USER}@{}", path.replace('/', "%2F"))
+    }
+
+    /// The directory of `initdb` and `pg_ctl`.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
     }
 
     fn data(&self) -> PathBuf {
@@ -112,8 +130,14 @@ impl PostgresServer {
             .mode(0o700)
             .create(&self.directory)
             .with_context(context)?;
+        self.give(&self.directory)
+    }
+
+    /// Makes the server's user the owner of a directory.
+    fn give(&self, directory: &Path) -> Result<()> {
         if let Some(Owner { user, group }) = self.owner {
-            chown(&self.directory, Some(user), Some(group)).with_context(context)?;
+            let context = || format!("cannot change the owner of {}", directory.display());
+            chown(directory, Some(user), Some(group)).with_context(context)?;
         }
         Ok(())
     }
@@ -128,10 +152,10 @@ impl PostgresServer {
     }
 }
 
-impl PostgresUse {
+impl PostgresUse<'_> {
     fn options(self) -> &'static str {
         match self {
-            Self::Tests => TEST_OPTIONS,
+            Self::Tests | Self::StatementLog(_) => TEST_OPTIONS,
             Self::Benchmarks => BENCHMARK_OPTIONS,
         }
     }

@@ -38,24 +38,28 @@ impl App {
         if self.files.has_waiting_ends() {
             return Ok(());
         }
-        let is_reaper = self.active_jobs.is_reaper().await;
-        if !is_reaper.context("cannot read who takes jobs")? {
+        if !self.active_jobs.may_take() {
             return Ok(());
         }
+        // All hosts take jobs: to wait for the lease of one that has ended would add to the leases of its jobs.
         for _ in 0..MAX_TAKEN_JOBS {
             let Some(taken) = self.active_jobs.take(&self.jobs).await? else {
                 break;
             };
             let app = self.clone();
-            self.active_jobs.spawn(async move {
-                let ended = match taken {
-                    TakenJob::Continues(job) => job.run().await,
-                    TakenJob::Ended(ended) => Some(*ended),
-                };
-                if let Some(ended) = ended {
-                    chat::finish_turn(&app.chat, &ended).await;
-                }
-            });
+            match taken {
+                TakenJob::Continues(job) => self.active_jobs.spawn(async move {
+                    if let Some(ended) = job.run().await {
+                        chat::finish_turn(&app.chat, &ended).await;
+                    }
+                }),
+                // Before the turns without a job get their error, which does not say that an upstream may charge.
+                TakenJob::Ended(ended) => chat::finish_turn(&app.chat, &ended).await,
+            }
+        }
+        let is_reaper = self.active_jobs.is_reaper().await;
+        if !is_reaper.context("cannot read who ends turns")? {
+            return Ok(());
         }
         let failed = self.store.fail_interrupted_turns(host).await;
         failed.context("cannot report interrupted chat turns")?;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::message::{content_text, last_user_text, role};
 use super::model::Completion;
+use super::response_storage::StorageAttempts;
 use super::{Chat, MAX_REASON_BYTES, Reply, Turn, status, upstream_work};
 use crate::event::{COMPLETION, MessageEvents};
 use crate::store::{FinishedResponse, MessageLink};
@@ -55,10 +56,21 @@ pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
         let status = json!({"description": upstream_work::NOTE, "done": true});
         status::emit(chat, &events, target.chat_id.as_deref(), status).await;
     }
-    let stored_title = store_response(chat, &events, &text, failure.as_deref()).await;
-    emit_end(&events, result, failure, text, stored_title);
+    let failure = failure.as_deref();
+    let mut stored = store_response(chat, &events, &text, failure).await;
+    let stored_title = stored.as_ref().ok().cloned().flatten();
+    emit_end(&events, result, failure, &text, stored_title);
     if let Some(title) = new_title {
         events.emit("chat:title", title.into());
+    }
+    let attempts = StorageAttempts::new();
+    while let Err(error) = &stored {
+        let message_id = &events.target.message_id;
+        tracing::error!("cannot store response {message_id}: {error}");
+        if !attempts.wait(error).await {
+            return;
+        }
+        stored = store_response(chat, &events, &text, failure).await;
     }
 }
 
@@ -66,15 +78,15 @@ pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
 fn emit_end(
     events: &MessageEvents,
     result: Option<Result<(), String>>,
-    failure: Option<String>,
-    text: ResponseText,
+    failure: Option<&str>,
+    text: &ResponseText,
     title: Option<String>,
 ) {
     if let Some(Ok(())) = result {
         let mut done = json!({"done": true, "content": text.content});
         if let Some(done) = done.as_object_mut() {
             done.extend(title.map(|title| ("title".to_owned(), title.into())));
-            done.extend(text.usage.map(|usage| ("usage".to_owned(), usage)));
+            done.extend(text.usage.clone().map(|usage| ("usage".to_owned(), usage)));
         }
         return events.emit(COMPLETION, done);
     }
@@ -208,9 +220,11 @@ async fn store_response(
     events: &MessageEvents,
     text: &ResponseText,
     failure: Option<&str>,
-) -> Option<String> {
+) -> sqlx::Result<Option<String>> {
     let target = &events.target;
-    let chat_id = target.chat_id.as_deref()?;
+    let Some(chat_id) = target.chat_id.as_deref() else {
+        return Ok(None);
+    };
     let mut fields = Map::from_iter([("done".to_owned(), true.into())]);
     fields.extend(failure.map(|why| ("error".to_owned(), json!({"content": why}))));
     fields.extend(text.usage.clone().map(|usage| ("usage".to_owned(), usage)));
@@ -221,16 +235,10 @@ async fn store_response(
         content: &text.content,
         fields: &fields,
     };
+    let title = chat.store.finish_response(response).await?;
     let message_id = &target.message_id;
-    let stored = async {
-        let title = chat.store.finish_response(response).await?;
-        chat.store.remove_running_turn(chat_id, message_id).await?;
-        Ok::<_, sqlx::Error>(title)
-    };
-    stored.await.unwrap_or_else(|error| {
-        tracing::error!("cannot store response {message_id} in chat {chat_id}: {error}");
-        None
-    })
+    chat.store.remove_running_turn(chat_id, message_id).await?;
+    Ok(title)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::response_storage::StorageAttempts;
 use super::{Chat, MAX_REASON_BYTES, status};
 use crate::event::{COMPLETION, EventTarget};
 use crate::files::file_entry;
@@ -52,7 +53,14 @@ pub async fn finish_turn(chat: &Chat, ended: &EndedJob) {
         chat_id,
         message_id,
     };
-    match store_response(chat, &row.user_id, message, failure.as_deref()).await {
+    let attempts = StorageAttempts::new();
+    let stored = loop {
+        match store_response(chat, &row.user_id, message, failure.as_deref()).await {
+            Err(error) if attempts.wait(&error).await => {}
+            stored => break stored,
+        }
+    };
+    match stored {
         Ok(false) => {}
         Ok(true) if failure.is_none() => {
             events.emit(COMPLETION, json!({"done": true, "content": RESPONSE}));

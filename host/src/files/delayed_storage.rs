@@ -53,8 +53,25 @@ impl Files {
         Err(error)
     }
 
-    /// Inserts the rows of a job's images, whose bytes are written.
+    /// Inserts the rows of a job's images, whose bytes are written. Succeeds if they exist: a connection may have broken
+    /// after an earlier attempt was committed, and before the database said so.
     pub(super) async fn insert_job(&self, job: &SpooledJob) -> Result<(), StoreFailure> {
+        match self.insert_new_job(job).await {
+            Err(StoreFailure::Temporary(error)) => Err(StoreFailure::Temporary(error)),
+            Err(_) if self.are_stored(job).await? => Ok(()),
+            inserted => inserted,
+        }
+    }
+
+    /// True if the rows of a job's images exist.
+    async fn are_stored(&self, job: &SpooledJob) -> Result<bool, StoreFailure> {
+        let ids = job.files.iter().map(|file| file.row.id.clone()).collect();
+        let existing = self.store.existing_file_ids(&ids).await;
+        let existing = existing.map_err(|error| StoreFailure::Temporary(error.into()))?;
+        Ok(existing.len() == ids.len())
+    }
+
+    async fn insert_new_job(&self, job: &SpooledJob) -> Result<(), StoreFailure> {
         let new_file = |file: &SpooledFile| NewFile {
             entry: file_entry(&file.row),
             row: file.row.clone(),
@@ -85,6 +102,7 @@ impl Files {
     /// Stores the images that wait in the spool, as far as it is possible now. Opens the files that
     /// images are written to when no further file can be opened.
     pub async fn store_spooled(&self) {
+        let _storing = self.spool.start_storing().await;
         self.spool.open_spares().ok();
         for mut job in self.spool.jobs() {
             match self.store_spooled_job(&mut job).await {
@@ -120,11 +138,8 @@ impl Files {
                 file.bytes = None;
             }
         }
-        let ids = job.files.iter().map(|file| file.row.id.clone()).collect();
-        let existing = self.store.existing_file_ids(&ids).await;
-        let existing = existing.map_err(|error| StoreFailure::Temporary(error.into()))?;
-        // The process ended after the rows were inserted.
-        if existing.len() == ids.len() {
+        // The process may have ended after the rows were inserted.
+        if self.are_stored(job).await? {
             return Ok(());
         }
         self.insert_job(job).await

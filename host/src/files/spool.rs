@@ -58,6 +58,8 @@ pub(super) struct Spool {
     directory: Arc<Dir>,
     jobs: Arc<Mutex<HashMap<String, SpooledJob>>>,
     spares: Arc<Mutex<Vec<SpareFile>>>,
+    /// Held by the task that stores what waits: two would take each other's rows for those of another process.
+    storing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// An empty file that is open for writing.
@@ -115,6 +117,7 @@ impl Spool {
             directory,
             jobs: Arc::new(Mutex::new(jobs)),
             spares: Arc::default(),
+            storing: Arc::default(),
         })
     }
 
@@ -140,6 +143,11 @@ impl Spool {
             });
         }
         Ok(())
+    }
+
+    /// Waits until no other task stores what waits, and excludes others.
+    pub(super) async fn start_storing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.storing.lock().await
     }
 
     pub(super) fn take_spare(&self) -> Option<SpareFile> {

@@ -19,7 +19,7 @@ use crate::store::{JobAttempt, LeasedJob};
 
 /// Time between two attempts to store what a job waits for.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// The lease of the process that takes the jobs of others.
+/// The lease of the process that ends the turns of others.
 const REAPER: &str = "reaper";
 
 impl ActiveJobs {
@@ -39,8 +39,12 @@ impl ActiveJobs {
         let mut unknown = HashSet::new();
         while !self.is_shutting_down() {
             interval.tick().await;
-            if let Err(error) = self.extend_leases_once(&lease, &mut unknown).await {
+            while !self.is_shutting_down()
+                && let Err(error) = self.extend_leases_once(&lease, &mut unknown).await
+            {
                 tracing::error!("cannot extend the leases of jobs, will retry: {error}");
+                lease.miss_extension();
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         }
     }
@@ -128,7 +132,14 @@ impl ActiveJobs {
         }
     }
 
-    /// True if this process takes the jobs of others at this time.
+    /// True if this process may take the jobs of others at this time.
+    #[must_use]
+    pub fn may_take(&self) -> bool {
+        let lease = self.lease.as_ref();
+        lease.is_some_and(|lease| lease.may_take(Instant::now()))
+    }
+
+    /// True if this process ends the turns of others at this time.
     pub async fn is_reaper(&self) -> sqlx::Result<bool> {
         match &self.lease {
             None => Ok(false),

@@ -7,15 +7,16 @@ impl JobRow {
     /// The server stopped while the job was active, and it does not continue.
     pub(super) fn set_interrupted(&mut self) {
         let (message, hint) = match (self.started_at, self.ordered) {
-            (None, _) => (
-                "the server was restarted before this job began",
-                "start it again",
-            ),
+            // The start may be missing in the row: no order waits for it.
             (_, true) => (
                 "the server was restarted while this job ran. Its upstream may have generated the image, and may charge for it",
                 "look at the upstream before you start it again",
             ),
-            (_, false) => (
+            (None, false) => (
+                "the server was restarted before this job began",
+                "start it again",
+            ),
+            (Some(_), false) => (
                 "the server was restarted while this job ran",
                 "start it again",
             ),

@@ -2,12 +2,14 @@
 
 use super::Store;
 use super::database::query;
+use super::job_leases::LEASE_SECS;
 
 /// The identity, a UUID.
 const IDENTITY: &str = "identity";
 /// The time of the last sweep, in seconds since 1970.
 const LAST_SWEEP: &str = "last_sweep";
-
+/// Before the name of a key's variable.
+const KEY_CHECK: &str = "check of ";
 /// The engine that was used because the environment configured no other.
 const ENGINE: &str = "engine";
 
@@ -64,6 +66,28 @@ impl Store {
             return Ok(());
         }
         self.set_instance_value(ENGINE, engine).await
+    }
+
+    /// Records the check of a key, unless a server that runs has recorded another one. Returns false then. `host` is
+    /// this server.
+    pub async fn hold_key_check(&self, name: &str, check: &str, host: &str) -> sqlx::Result<bool> {
+        let mut transaction = self.begin().await?;
+        let held = query(
+            "INSERT INTO instance (name, value) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value
+             WHERE instance.value = excluded.value
+                 OR NOT EXISTS (SELECT 1 FROM hosts WHERE id <> $3 AND seen_at > ",
+        )
+        .push(self.database.dialect().current_secs())
+        .push(" - $4)")
+        .bind(format!("{KEY_CHECK}{name}"))
+        .bind(check)
+        .bind(host)
+        .bind(LEASE_SECS)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(held > 0)
     }
 
     async fn set_instance_value(&self, name: &str, value: &str) -> sqlx::Result<()> {

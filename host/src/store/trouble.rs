@@ -87,6 +87,8 @@ mod tests {
         assert_eq!(of(ErrorKind::ConnectionReset), Some(Trouble::Busy));
         assert_eq!(of(ErrorKind::UnexpectedEof), Some(Trouble::Busy));
         assert_eq!(of(ErrorKind::StorageFull), Some(Trouble::Disk));
+        let unfinished = sqlx::Error::Protocol("unexpected response from SSLRequest".to_owned());
+        assert_eq!(Trouble::of(&unfinished), Some(Trouble::Busy));
         assert_eq!(Trouble::of(&sqlx::Error::RowNotFound), None);
     }
 

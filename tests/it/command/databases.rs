@@ -94,6 +94,34 @@ fn missing_database_and_unknown_user_are_named() {
 }
 
 #[test]
+fn server_with_other_keys_than_the_others_is_refused() {
+    let Some(database) = create_postgres() else {
+        return;
+    };
+    let secret = ("WEBUI_SECRET_KEY", "s3cret-4711-s3cret-4711");
+    let settings_key = ("PINHOLE_SETTINGS_KEY", "4711".repeat(16));
+    let settings_key = (settings_key.0, settings_key.1.as_str());
+    let running = Program::new(&["sketch"]).on(&database).serve();
+    for (name, value) in [secret, settings_key] {
+        let other = Program::new(&["sketch"]).on(&database).with(name, value);
+        let line = other.run(SERVE).failed(1);
+        let expected = format!("{name} differs from that of another server of the database");
+        assert!(line.contains(&expected), "{line}");
+        assert!(!line.contains("4711"), "{line}");
+    }
+    let same = Program::new(&["sketch"]).on(&database).serve();
+    for server in [running, same] {
+        server.signal("TERM");
+        server.end();
+    }
+    // Without another server, the keys can change.
+    let changed = Program::new(&["sketch"]).on(&database);
+    let changed = changed.with(secret.0, secret.1).serve();
+    changed.signal("TERM");
+    changed.end();
+}
+
+#[test]
 fn migrate_creates_the_tables_once() {
     let sqlite = Program::new(&[]);
     let created = sqlite.run(&["migrate"]).done();

@@ -5,7 +5,7 @@ mod fake_gcs;
 mod hostile_bucket;
 mod lost_bucket;
 mod redirects;
-pub(crate) mod test_bucket;
+mod test_bucket;
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ use pinhole_tests::{TestServer, environment, gif, program};
 
 use super::{content_url, form, generate_image, response_bytes, upload};
 use fake_gcs::FakeGcs;
-use test_bucket::TestBucket;
+pub(crate) use test_bucket::TestBucket;
 
 /// Runs these tests with each provider that is there.
 macro_rules! with_each_provider {

@@ -7,18 +7,19 @@ mod stalled;
 use std::process::Command;
 use std::time::Duration;
 
-use pinhole_tests::{ServerProcess, copy_compiled_engines, http_client, program};
+use pinhole_tests::{ServerProcess, TestDatabase, copy_compiled_engines, http_client, program};
 
 use super::*;
+use crate::files::buckets::TestBucket;
 use crate::files::start_command;
 
-pub(super) use comfy::Comfy;
+pub(crate) use comfy::Comfy;
 
 /// Far more than a crash or a job takes here.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A data directory, and what starts servers with it.
-pub(super) struct Durable {
+pub(crate) struct Durable {
     data: tempfile::TempDir,
     client: reqwest::Client,
     variables: Vec<(String, String)>,
@@ -40,7 +41,7 @@ impl Durable {
     }
 
     /// A server with ComfyUI.
-    pub(super) fn with_comfy(comfy: &Comfy) -> Self {
+    pub(crate) fn with_comfy(comfy: &Comfy) -> Self {
         let url = comfy.upstream.url();
         Self::new(&[
             ("COMFYUI_BASE_URL", url.as_str()),
@@ -50,12 +51,34 @@ impl Durable {
         ])
     }
 
-    pub(super) fn with_variable(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with_variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub(super) fn start(&self) -> ServerProcess {
+    /// Uses this database.
+    pub(crate) fn with_database(mut self, database: &TestDatabase) -> Self {
+        let variables = database.variables().into_iter();
+        self.variables
+            .extend(variables.map(|(name, value)| (name.to_owned(), value)));
+        self
+    }
+
+    /// Stores images in this bucket.
+    pub(crate) fn with_bucket(mut self, bucket: &TestBucket) -> Self {
+        let variables = bucket.variables().into_iter();
+        self.variables
+            .extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        self
+    }
+
+    /// Uses the administrator's key of another server with the same database.
+    pub(crate) fn share_key_of(&self, other: &Self) {
+        let key = "administrator-key";
+        std::fs::copy(other.data.path().join(key), self.data.path().join(key)).unwrap();
+    }
+
+    pub(crate) fn start(&self) -> ServerProcess {
         let variables: Vec<_> = self
             .variables
             .iter()
@@ -82,7 +105,7 @@ impl Durable {
         ServerProcess::start(command).ok()
     }
 
-    pub(super) fn request(
+    pub(crate) fn request(
         &self,
         server: &ServerProcess,
         method: http::Method,
@@ -119,13 +142,13 @@ impl Durable {
     }
 
     /// Starts a job on a server that may end before it responds.
-    pub(super) async fn start_job(&self, server: &ServerProcess, body: &Value) {
+    pub(crate) async fn start_job(&self, server: &ServerProcess, body: &Value) {
         let request = self.request(server, http::Method::POST, JOBS);
         request.body(body.to_string()).send().await.ok();
     }
 
     /// The only job, once it has ended.
-    pub(super) async fn ended_job(&self, server: &ServerProcess) -> Value {
+    pub(crate) async fn ended_job(&self, server: &ServerProcess) -> Value {
         let list = self.get(server, JOBS).await;
         let [job] = &list["jobs"].as_array().unwrap()[..] else {
             panic!("one job: {list}");
@@ -134,13 +157,18 @@ impl Durable {
         self.get(server, &path).await
     }
 
-    /// The names of the stored images that jobs edit.
-    fn job_images(&self) -> Vec<String> {
+    /// The names of the stored images.
+    pub(crate) fn stored_files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.data.path().join("files")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect()
+    }
+
+    /// The names of the stored images that jobs edit.
+    fn job_images(&self) -> Vec<String> {
+        let mut names = self.stored_files();
+        names.retain(|name| name.contains(".source") || name.contains(".mask"));
         names
-            .filter(|name| name.contains(".source") || name.contains(".mask"))
-            .collect()
     }
 }
 

@@ -4,7 +4,7 @@ use pinhole_tests::{TestDatabase, TestServer, postgres_server};
 use tempfile::TempDir;
 
 use super::{RolloutFixture, until};
-use crate::files::buckets::test_bucket::TestBucket;
+use crate::files::buckets::TestBucket;
 use crate::grants::{digest, hostile};
 
 /// A running host that has loaded nothing.
@@ -151,8 +151,8 @@ async fn rollout_ends_when_all_hosts_have_the_version() {
         let details: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         details["hosts"].as_array().unwrap().clone()
     };
-    let is_loaded = |hosts: &[serde_json::Value]| {
-        let loaded = hosts.iter().filter(|it| it["is_loaded"] == true);
+    let is_loaded = |listed: &[serde_json::Value]| {
+        let loaded = listed.iter().filter(|it| it["is_loaded"] == true);
         loaded.count()
     };
     let listed = details().await;

@@ -157,8 +157,8 @@ impl Drop for PostgresConnection {
         match Handle::try_current() {
             Ok(runtime) if self.has_transaction && !self.is_lost => {
                 runtime.spawn(async move {
-                    let rolled_back = sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await;
-                    if rolled_back.is_err() {
+                    let roll_back = sqlx::raw_sql("ROLLBACK").execute(&mut *connection);
+                    if limited(roll_back).await.is_err() {
                         connection.close_on_drop();
                     }
                 });
@@ -197,7 +197,8 @@ pub(in crate::store) fn is_connection_failure(error: &sqlx::Error) -> bool {
                 | ErrorKind::TimedOut
                 | ErrorKind::UnexpectedEof
         ),
-        sqlx::Error::Tls(_) => true,
+        // Also a connection that ends while TLS is negotiated, as a proxy without a server ends it.
+        sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
         _ => false,
     }
 }

@@ -1,9 +1,9 @@
 //! A process that stalls until another one has taken its job. Both use one database, so it is PostgreSQL.
 
-use pinhole_tests::{TestDatabase, postgres_server};
+use pinhole_tests::postgres_server;
 
 use super::*;
-use crate::files::buckets::test_bucket::TestBucket;
+use crate::files::buckets::TestBucket;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stalled_process_writes_nothing_for_a_job_that_was_taken() {
@@ -14,13 +14,9 @@ async fn stalled_process_writes_nothing_for_a_job_that_was_taken() {
     let database = TestDatabase::create_postgres(server).await;
     let comfy = Comfy::start().await;
     let bucket = TestBucket::gcs().await;
-    let mut durable = Durable::with_comfy(&comfy);
-    for (name, value) in database.variables() {
-        durable = durable.with_variable(name, &value);
-    }
-    for (name, value) in bucket.variables() {
-        durable = durable.with_variable(name, value);
-    }
+    let durable = Durable::with_comfy(&comfy)
+        .with_database(&database)
+        .with_bucket(&bucket);
     let stalled = durable.start();
     durable
         .start_job(&stalled, &json!({"prompt": "a fox"}))
@@ -28,12 +24,12 @@ async fn stalled_process_writes_nothing_for_a_job_that_was_taken() {
     comfy.wait_for_orders(1).await;
     stalled.signal("STOP").unwrap();
     // The other one has a data directory of its own.
-    let mut other = Durable::with_comfy(&comfy);
-    other.variables.clone_from(&durable.variables);
+    let other = Durable::with_comfy(&comfy)
+        .with_database(&database)
+        .with_bucket(&bucket);
+    other.share_key_of(&durable);
     let looks = comfy.looks();
-    let mut second = other.start();
-    // The administrator exists already.
-    second.key.clone_from(&stalled.key);
+    let second = other.start();
     comfy.wait_for_look_after(looks).await;
     comfy.finish();
     let job = other.ended_job(&second).await;

@@ -5,6 +5,7 @@ mod chaos;
 mod open_webui_settings;
 mod outages;
 mod rates;
+mod redis_cluster;
 mod sharing;
 mod stop;
 
@@ -60,22 +61,8 @@ impl Hosts {
             proxy,
             prefix,
         };
-        hosts.wait_until_connected().await;
+        wait_until_connected(&hosts.first, &hosts.second, &hosts.user_id).await;
         Some(hosts)
-    }
-
-    /// Waits until events of each host reach the other one.
-    async fn wait_until_connected(&self) {
-        for (from, to) in [(&self.first, &self.second), (&self.second, &self.first)] {
-            let mut stream = EventStream::connect_as(to, "", None).await;
-            let mut attempts = tokio::time::interval(std::time::Duration::from_millis(50));
-            loop {
-                tokio::select! {
-                    _ = stream.next() => break,
-                    _ = attempts.tick() => emit(from, &self.user_id, None, "mark", json!({})),
-                }
-            }
-        }
     }
 
     /// Emits an event with this number.
@@ -92,6 +79,20 @@ impl Hosts {
         }
         let mut connection = self.redis.clone();
         command.query_async(&mut connection).await.unwrap()
+    }
+}
+
+/// Waits until events of each host reach the other one.
+async fn wait_until_connected(first: &TestServer, second: &TestServer, user_id: &str) {
+    for (from, to) in [(first, second), (second, first)] {
+        let mut stream = EventStream::connect_as(to, "", None).await;
+        let mut attempts = tokio::time::interval(std::time::Duration::from_millis(50));
+        loop {
+            tokio::select! {
+                _ = stream.next() => break,
+                _ = attempts.tick() => emit(from, user_id, None, "mark", json!({})),
+            }
+        }
     }
 }
 

@@ -139,7 +139,8 @@ impl Link {
         self.check(&connection, result)
     }
 
-    /// Runs several commands in one step. The results are in their order.
+    /// Runs several commands in one step, or one after the other in a cluster, where they may belong to different servers.
+    /// The results are in their order.
     pub(super) async fn query_all(
         &self,
         commands: &Pipeline,
@@ -147,7 +148,7 @@ impl Link {
         let connection = self.connection()?;
         let results: RedisResult<Vec<RedisResult<Value>>> = match (*connection).clone() {
             Connection::Single(mut it) => commands.query_async(&mut it).await,
-            Connection::Cluster(mut it) => commands.query_async(&mut it).await,
+            Connection::Cluster(it) => Ok(query_each(it, commands).await),
         };
         let results = self.check(&connection, results)?;
         for result in &results {
@@ -211,6 +212,23 @@ impl Link {
             tracing::info!("Redis is back");
         }
     }
+}
+
+/// Runs commands one after the other, until the connection is lost.
+async fn query_each(
+    mut connection: ClusterConnection,
+    commands: &Pipeline,
+) -> Vec<RedisResult<Value>> {
+    let mut results = Vec::with_capacity(commands.len());
+    for command in commands.cmd_iter() {
+        let result = command.query_async(&mut connection).await;
+        let is_lost = result.as_ref().is_err_and(is_loss);
+        results.push(result);
+        if is_lost {
+            break;
+        }
+    }
+    results
 }
 
 /// Commands that run in one step. If one of them fails, the others still run.

@@ -89,7 +89,6 @@ impl FakeGcs {
     pub(super) fn falsify(&self, part: &'static str) {
         let objects = self.objects.clone();
         self.upstream.set_handler(move |request| {
-            eprintln!("REQ {} {}", request.method, request.target);
             let is_read = request.method == Method::GET && request.target.contains(part);
             let response = if is_read {
                 let false_object = Object {

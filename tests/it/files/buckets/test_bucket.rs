@@ -105,7 +105,7 @@ impl TestBucket {
 
     /// Other programs have changed the components in the bucket, until [`Self::restore`].
     pub(crate) fn falsify_components(&self) {
-        self.service.as_ref().unwrap().falsify(".wasm");
+        self.service.as_ref().unwrap().falsify("wasm");
     }
 
     pub(crate) fn restore(&self) {

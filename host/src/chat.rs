@@ -4,7 +4,6 @@
 //! and a context message for the language model.
 
 mod background;
-mod continued_turn;
 pub mod conversation;
 mod edit_choice;
 mod edit_sources;
@@ -17,7 +16,6 @@ mod message;
 pub mod model;
 mod outcome;
 pub mod prompt;
-mod response_storage;
 mod status;
 pub mod task;
 mod upstream_work;
@@ -39,7 +37,6 @@ use model::{Completion, Model, Models};
 use outcome::Outcome;
 use status::StatusReport;
 
-pub use continued_turn::finish_turn;
 pub use edit_choice::EditChoice;
 pub use history::is_temporary;
 pub use outcome::images_markdown;
@@ -126,7 +123,7 @@ pub enum Error {
     MemoryFull(MemoryFull),
     #[error("cannot read the chat from the database")]
     Store(#[source] sqlx::Error),
-    /// The turn's job was stopped, or another process continues it.
+    /// The turn's job was stopped.
     #[error("the server is shutting down")]
     ShuttingDown,
 }
@@ -163,8 +160,7 @@ pub async fn run(chat: &Chat, mut turn: Turn) -> Result<Reply, Error> {
             outcome = Some(report.run(Box::pin(image)).await);
         }
     }
-    let is_unfinished = chat.jobs.is_stopped() || turn.upstream_work.is_released();
-    if matches!(outcome, Some(Err(_))) && is_unfinished {
+    if matches!(outcome, Some(Err(_))) && chat.jobs.is_stopped() {
         return Err(Error::ShuttingDown);
     }
     if let Some(outcome) = &outcome {

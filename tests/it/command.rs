@@ -1,10 +1,7 @@
 //! The program `pinhole` from a shell: output, files and exit codes.
 
-mod backup;
-mod buckets;
 mod config;
 mod control_socket;
-mod databases;
 mod doctor;
 mod engine_dev;
 mod engine_new;
@@ -16,7 +13,6 @@ mod failures;
 mod generate;
 mod metrics;
 mod grant;
-mod import;
 mod serve;
 mod terminal;
 mod upstreams;

@@ -1,6 +1,5 @@
 //! Stored images: access, delivery and removal.
 
-pub(crate) mod buckets;
 mod bulk;
 mod content;
 mod full_disk;

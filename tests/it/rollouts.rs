@@ -4,7 +4,6 @@ mod crash_points;
 mod crashes;
 mod directory;
 mod failures;
-mod hosts;
 mod refusals;
 mod removal;
 

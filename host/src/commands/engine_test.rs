@@ -47,8 +47,7 @@ pub(crate) struct EngineTest {
 pub(super) fn code_cache(config: &Config) -> Option<PathBuf> {
     let cache = if let Some(cache) = &config.cache {
         cache.clone()
-    } else if data_dir::open(&config.data).is_ok_and(|data| Store::exists(&data, &config.database))
-    {
+    } else if data_dir::open(&config.data).is_ok_and(|data| data.exists(Store::FILE)) {
         config.data.clone()
     } else {
         config.own_cache.clone()?

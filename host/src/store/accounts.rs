@@ -1,9 +1,11 @@
 //! Accounts: the email and password hash of a user.
 
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
 use pinhole_ground::guard::Guard;
 
 use super::api_keys::delete_keys;
-use super::database::{Connection, Row, query};
 use super::users::user_from_row;
 use super::{Store, User, now};
 
@@ -72,7 +74,7 @@ impl Store {
             AccountOrigin::SignUp if !is_later => "admin",
             _ => new.role,
         };
-        query("INSERT INTO users (id, name, role, created_at) VALUES ($1, $2, $3, $4)")
+        sqlx::query("INSERT INTO users (id, name, role, created_at) VALUES ($1, $2, $3, $4)")
             .bind(&id)
             .bind(new.name)
             .bind(role)
@@ -86,24 +88,24 @@ impl Store {
 
     /// The account with this email, in lower case.
     pub async fn account_by_email(&self, email: &str) -> sqlx::Result<Option<Account>> {
-        let row = query(
+        let row = sqlx::query(
             "SELECT users.id, name, role, email, password, epoch FROM users
              JOIN accounts ON accounts.user_id = users.id WHERE email = $1",
         )
         .bind(email)
-        .fetch_optional(&self.database)
+        .fetch_optional(&self.pool)
         .await?;
         row.as_ref().map(account_from_row).transpose()
     }
 
     /// The account of a user. `None` for a user who has only API keys.
     pub async fn account(&self, user_id: &str) -> sqlx::Result<Option<Account>> {
-        let row = query(
+        let row = sqlx::query(
             "SELECT users.id, name, role, email, password, epoch FROM users
              JOIN accounts ON accounts.user_id = users.id WHERE users.id = $1",
         )
         .bind(user_id)
-        .fetch_optional(&self.database)
+        .fetch_optional(&self.pool)
         .await?;
         row.as_ref().map(account_from_row).transpose()
     }
@@ -117,8 +119,8 @@ impl Store {
 
     /// True if the server has or had an account.
     pub async fn had_accounts(&self) -> sqlx::Result<bool> {
-        let count: i64 = query("SELECT COUNT(*) FROM first_account")
-            .fetch_value(&self.database)
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM first_account")
+            .fetch_one(&self.pool)
             .await?;
         Ok(count > 0)
     }
@@ -126,17 +128,17 @@ impl Store {
 
 /// Changes a password hash, and revokes all sessions and API keys of the user.
 pub(super) async fn replace_password(
-    connection: &mut Connection,
+    connection: &mut SqliteConnection,
     user_id: &str,
     password: &str,
 ) -> sqlx::Result<()> {
-    query("UPDATE accounts SET password = $2, epoch = epoch + 1 WHERE user_id = $1")
+    sqlx::query("UPDATE accounts SET password = $2, epoch = epoch + 1 WHERE user_id = $1")
         .bind(user_id)
         .bind(password)
         .execute(&mut *connection)
         .await?;
     // They are of an earlier epoch, or end with their key.
-    query("DELETE FROM sessions WHERE user_id = $1")
+    sqlx::query("DELETE FROM sessions WHERE user_id = $1")
         .bind(user_id)
         .execute(&mut *connection)
         .await?;
@@ -147,28 +149,29 @@ pub(super) async fn replace_password(
 }
 
 /// Notes that an account exists, after which no sign-up becomes an administrator. Returns true for the first one.
-pub(super) async fn mark_first_account(connection: &mut Connection) -> sqlx::Result<bool> {
-    let marked =
-        query("INSERT INTO first_account (id, created_at) VALUES (1, $1) ON CONFLICT DO NOTHING")
-            .bind(now())
-            .execute(connection)
-            .await?;
-    Ok(marked > 0)
+pub(super) async fn mark_first_account(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    let marked = sqlx::query(
+        "INSERT INTO first_account (id, created_at) VALUES (1, $1) ON CONFLICT DO NOTHING",
+    )
+    .bind(now())
+    .execute(connection)
+    .await?;
+    Ok(marked.rows_affected() > 0)
 }
 
 /// Adds the account of a user that exists.
 pub(super) async fn insert_account(
-    connection: &mut Connection,
+    connection: &mut SqliteConnection,
     user_id: &str,
     new: &NewAccount<'_>,
 ) -> sqlx::Result<Account> {
-    query("INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)")
+    sqlx::query("INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)")
         .bind(user_id)
         .bind(new.email)
         .bind(new.password)
         .execute(&mut *connection)
         .await?;
-    let row = query(
+    let row = sqlx::query(
         "SELECT users.id, name, role, email, password, epoch FROM users
          JOIN accounts ON accounts.user_id = users.id WHERE users.id = $1",
     )
@@ -178,7 +181,7 @@ pub(super) async fn insert_account(
     account_from_row(&row)
 }
 
-fn account_from_row(row: &Row) -> sqlx::Result<Account> {
+fn account_from_row(row: &SqliteRow) -> sqlx::Result<Account> {
     Ok(Account {
         user: user_from_row(row)?,
         email: row.try_get("email")?,

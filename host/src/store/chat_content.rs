@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures_util::TryStreamExt;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
+use sqlx::{Row, SqliteConnection};
 
 use super::Store;
-use super::database::{Connection, Row, query};
 use super::messages::parse_json;
 
 /// The content of a chat. Each text is JSON.
@@ -54,7 +55,7 @@ impl MessageText {
 impl Store {
     /// Length of the content of a chat in bytes, without reading it. 0 if the chat does not exist.
     pub async fn chat_bytes(&self, chat_id: &str) -> sqlx::Result<usize> {
-        let bytes: Option<i64> = query(
+        let bytes: Option<i64> = sqlx::query_scalar(
             "SELECT CAST(OCTET_LENGTH(rest)
                  + (SELECT COALESCE(SUM(OCTET_LENGTH(content) + OCTET_LENGTH(rest)), 0)
                     FROM messages WHERE chat_id = $1)
@@ -65,28 +66,29 @@ impl Store {
              FROM chats WHERE id = $1",
         )
         .bind(chat_id)
-        .fetch_optional_value(&self.database)
+        .fetch_optional(&self.pool)
         .await?;
         Ok(usize::try_from(bytes.unwrap_or(0)).unwrap_or(usize::MAX))
     }
 
     /// The content of a chat. `None` if the chat does not exist.
     pub async fn chat_content(&self, chat_id: &str) -> sqlx::Result<Option<ChatContent>> {
-        let mut connection = self.database.acquire().await?;
-        let rest: Option<String> = query("SELECT rest FROM chats WHERE id = $1")
+        let mut connection = self.pool.acquire().await?;
+        let rest: Option<String> = sqlx::query_scalar("SELECT rest FROM chats WHERE id = $1")
             .bind(chat_id)
-            .fetch_optional_value(&mut connection)
+            .fetch_optional(&mut *connection)
             .await?;
         let Some(rest) = rest else {
             return Ok(None);
         };
         let mut messages = Messages::default();
-        let select = query(
+        let mut rows = sqlx::query(
             "SELECT id, parent_id, role, content, rest FROM messages WHERE chat_id = $1
              ORDER BY position, id",
         )
-        .bind(chat_id);
-        let add = |row: &Row| {
+        .bind(chat_id)
+        .fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
             messages.add(MessageText {
                 id: row.try_get("id")?,
                 parent_id: row.try_get("parent_id")?,
@@ -96,11 +98,10 @@ impl Store {
                 files: Vec::new(),
                 statuses: Vec::new(),
             });
-            Ok(())
-        };
-        select.for_each(&mut connection, add).await?;
+        }
+        drop(rows);
         // A file that its owner deleted, and may restore, is not shown.
-        let select_files = "SELECT message_id, entry AS text FROM message_files WHERE chat_id = $1
+        let select_files = "SELECT message_id, entry FROM message_files WHERE chat_id = $1
              AND NOT EXISTS (SELECT 1 FROM files WHERE id = file_id AND deleted_at IS NOT NULL)
              ORDER BY position";
         for_each_text(&mut connection, select_files, chat_id, |id, text| {
@@ -108,8 +109,7 @@ impl Store {
         })
         .await?;
         let select_statuses =
-            "SELECT message_id, status AS text FROM message_statuses WHERE chat_id = $1
-             ORDER BY position";
+            "SELECT message_id, status FROM message_statuses WHERE chat_id = $1 ORDER BY position";
         for_each_text(&mut connection, select_statuses, chat_id, |id, text| {
             messages.extend(id, |message| message.statuses.push(text));
         })
@@ -143,18 +143,18 @@ impl Messages {
     }
 }
 
-/// Reads the columns `message_id` and `text` of each row.
+/// Reads rows of the id of a message and a text.
 async fn for_each_text(
-    connection: &mut Connection,
+    connection: &mut SqliteConnection,
     select: &'static str,
     chat_id: &str,
     mut each: impl FnMut(&str, String),
 ) -> sqlx::Result<()> {
-    let add = |row: &Row| {
-        each(row.try_get("message_id")?, row.try_get("text")?);
-        Ok(())
-    };
-    query(select).bind(chat_id).for_each(connection, add).await
+    let mut rows = sqlx::query(select).bind(chat_id).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        each(row.try_get(0)?, row.try_get(1)?);
+    }
+    Ok(())
 }
 
 /// The JSON text of an object with these fields added. The values of the object are not parsed.

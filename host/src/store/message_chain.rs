@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::database::{Connection, Row, query};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, SqliteConnection};
+
 use super::messages::{message_from_row, parse_small_json};
 use super::{Store, StoredMessage};
 
@@ -17,7 +19,7 @@ impl Store {
         message_id: &str,
         limit: u32,
     ) -> sqlx::Result<Vec<StoredMessage>> {
-        let mut connection = self.database.acquire().await?;
+        let mut connection = self.pool.acquire().await?;
         let ids = select_chain(&mut connection, chat_id, message_id, limit).await?;
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -45,12 +47,12 @@ impl Store {
 
 /// The ids of the message and its ancestors, newest first. Ends a cycle before any content is read.
 async fn select_chain(
-    connection: &mut Connection,
+    connection: &mut SqliteConnection,
     chat_id: &str,
     message_id: &str,
     limit: u32,
 ) -> sqlx::Result<Vec<String>> {
-    let rows = query(
+    let rows = sqlx::query(
         "WITH RECURSIVE chain (id, parent_id, depth) AS (
              SELECT id, parent_id, CAST(1 AS BIGINT) FROM messages
              WHERE chat_id = $1 AND id = $2
@@ -79,16 +81,17 @@ async fn select_chain(
 
 /// Completes a statement that ends in `IN (` with the ids of messages and runs it.
 async fn select_by_ids(
-    connection: &mut Connection,
+    connection: &mut SqliteConnection,
     select: &'static str,
     chat_id: &str,
     ids: &[String],
-) -> sqlx::Result<Vec<Row>> {
-    query(select)
-        .push_list(ids)
-        .push(") AND chat_id = ")
-        .push_bind(chat_id)
-        .push(" ORDER BY position")
-        .fetch_all(connection)
-        .await
+) -> sqlx::Result<Vec<SqliteRow>> {
+    let mut query = QueryBuilder::new(select);
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(id);
+    }
+    query.push(") AND chat_id = ").push_bind(chat_id);
+    query.push(" ORDER BY position");
+    query.build().fetch_all(connection).await
 }

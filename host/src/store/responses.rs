@@ -1,11 +1,10 @@
 //! Responses of language models in stored chats.
 
 use serde_json::{Map, Value};
+use sqlx::Row;
 
 use super::Store;
 use super::chat_content::with_fields;
-use super::chats::lock_chat;
-use super::database::query;
 
 /// A response to store in a chat of this user.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +32,10 @@ impl Store {
             content,
             fields,
         } = response;
-        let title = query("SELECT title FROM chats WHERE id = $1 AND user_id = $2")
+        let title = sqlx::query_scalar("SELECT title FROM chats WHERE id = $1 AND user_id = $2")
             .bind(chat_id)
             .bind(user_id)
-            .fetch_optional_value(&self.database)
+            .fetch_optional(&self.pool)
             .await?;
         let Some(title) = title else {
             return Ok(None);
@@ -59,8 +58,7 @@ impl Store {
         fields: &Map<String, Value>,
     ) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
-        lock_chat(&mut transaction, chat_id).await?;
-        let row = query("SELECT rest FROM messages WHERE chat_id = $1 AND id = $2")
+        let row = sqlx::query("SELECT rest FROM messages WHERE chat_id = $1 AND id = $2")
             .bind(chat_id)
             .bind(message_id)
             .fetch_optional(&mut *transaction)
@@ -68,7 +66,7 @@ impl Store {
         let Some(row) = row else { return Ok(()) };
         let rest: String = row.try_get("rest")?;
         let rest = with_fields(&rest, fields)?;
-        query("UPDATE messages SET rest = $3 WHERE chat_id = $1 AND id = $2")
+        sqlx::query("UPDATE messages SET rest = $3 WHERE chat_id = $1 AND id = $2")
             .bind(chat_id)
             .bind(message_id)
             .bind(rest)

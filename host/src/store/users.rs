@@ -1,8 +1,10 @@
 //! Users: their names and roles.
 
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
+
 use super::Store;
 use super::accounts::replace_password;
-use super::database::{Connection, Lock, Row, query};
 use super::search::containing_pattern;
 
 /// A user.
@@ -45,9 +47,6 @@ const PROFILE: &str = "SELECT users.id, name, role, created_at, COALESCE(email, 
      FROM users
      LEFT JOIN accounts ON accounts.user_id = users.id
      LEFT JOIN user_uses ON user_uses.user_id = users.id";
-/// Counts the users of a filter.
-const COUNT: &str =
-    "SELECT COUNT(*) FROM users LEFT JOIN accounts ON accounts.user_id = users.id WHERE ";
 /// The users of a filter, whose parameters are the first three.
 const FILTER: &str = "($1 IS NULL OR LOWER(name) LIKE $1 ESCAPE '\\'
          OR LOWER(COALESCE(email, '')) LIKE $1 ESCAPE '\\')
@@ -57,10 +56,12 @@ const FILTER: &str = "($1 IS NULL OR LOWER(name) LIKE $1 ESCAPE '\\'
 impl Store {
     /// The ids of administrators, the oldest first.
     pub async fn administrators(&self, limit: u32) -> sqlx::Result<Vec<String>> {
-        query("SELECT id FROM users WHERE role = 'admin' ORDER BY created_at, id LIMIT $1")
-            .bind(i64::from(limit))
-            .fetch_values(&self.database)
-            .await
+        sqlx::query_scalar(
+            "SELECT id FROM users WHERE role = 'admin' ORDER BY created_at, id LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await
     }
 
     /// A page of the users in the order of their creation, and the number of all that the filter has.
@@ -72,23 +73,25 @@ impl Store {
     ) -> sqlx::Result<(Vec<UserProfile>, i64)> {
         let pattern = filter.text.as_deref();
         let pattern = pattern.map(|text| containing_pattern(&text.to_ascii_lowercase()));
-        let rows = query(PROFILE)
-            .push(" WHERE ")
-            .push(FILTER)
-            .push(" ORDER BY created_at, users.id LIMIT $4 OFFSET $5")
+        let page =
+            format!("{PROFILE} WHERE {FILTER} ORDER BY created_at, users.id LIMIT $4 OFFSET $5");
+        let rows = sqlx::query(AssertSqlSafe(page))
             .bind(&pattern)
             .bind(&filter.role)
             .bind(&filter.group)
             .bind(i64::from(limit))
             .bind(i64::try_from(offset).unwrap_or(i64::MAX))
-            .fetch_all(&self.database)
+            .fetch_all(&self.pool)
             .await?;
-        let total = query(COUNT)
-            .push(FILTER)
+        let count = format!(
+            "SELECT COUNT(*) FROM users LEFT JOIN accounts ON accounts.user_id = users.id
+             WHERE {FILTER}"
+        );
+        let total = sqlx::query_scalar(AssertSqlSafe(count))
             .bind(&pattern)
             .bind(&filter.role)
             .bind(&filter.group)
-            .fetch_value(&self.database)
+            .fetch_one(&self.pool)
             .await?;
         let users = rows
             .iter()
@@ -99,18 +102,18 @@ impl Store {
 
     /// The role of a user.
     pub async fn role(&self, id: &str) -> sqlx::Result<Option<String>> {
-        query("SELECT role FROM users WHERE id = $1")
+        sqlx::query_scalar("SELECT role FROM users WHERE id = $1")
             .bind(id)
-            .fetch_optional_value(&self.database)
+            .fetch_optional(&self.pool)
             .await
     }
 
     /// One user.
     pub async fn user(&self, id: &str) -> sqlx::Result<Option<UserProfile>> {
-        let row = query(PROFILE)
-            .push(" WHERE users.id = $1")
+        let profile = format!("{PROFILE} WHERE users.id = $1");
+        let row = sqlx::query(AssertSqlSafe(profile))
             .bind(id)
-            .fetch_optional(&self.database)
+            .fetch_optional(&self.pool)
             .await?;
         row.as_ref().map(profile_from_row).transpose()
     }
@@ -125,8 +128,7 @@ impl Store {
         password: Option<&str>,
     ) -> sqlx::Result<bool> {
         let mut transaction = self.begin().await?;
-        transaction.lock(Lock::Administrators).await?;
-        let done = query(
+        let done = sqlx::query(
             "UPDATE users SET name = $2, role = $3
              WHERE id = $1 AND ($3 = 'admin' OR role <> 'admin' OR EXISTS (
                  SELECT 1 FROM users AS others WHERE others.role = 'admin' AND others.id <> $1))",
@@ -136,7 +138,7 @@ impl Store {
         .bind(role)
         .execute(&mut *transaction)
         .await?;
-        if done == 0 {
+        if done.rows_affected() == 0 {
             return Ok(false);
         }
         if let Some(password) = password {
@@ -150,8 +152,7 @@ impl Store {
     /// no administrator would remain.
     pub async fn revoke_access(&self, id: &str) -> sqlx::Result<bool> {
         let mut transaction = self.begin_removal().await?;
-        transaction.lock(Lock::Administrators).await?;
-        let done = query(
+        let done = sqlx::query(
             "UPDATE users SET role = 'pending'
              WHERE id = $1 AND (role <> 'admin' OR EXISTS (
                  SELECT 1 FROM users AS others WHERE others.role = 'admin' AND others.id <> $1))",
@@ -159,7 +160,7 @@ impl Store {
         .bind(id)
         .execute(&mut *transaction)
         .await?;
-        if done == 0 {
+        if done.rows_affected() == 0 {
             return Ok(false);
         }
         for statement in [
@@ -168,7 +169,10 @@ impl Store {
             "DELETE FROM sessions WHERE user_id = $1",
             "DELETE FROM group_members WHERE user_id = $1",
         ] {
-            query(statement).bind(id).execute(&mut *transaction).await?;
+            sqlx::query(statement)
+                .bind(id)
+                .execute(&mut *transaction)
+                .await?;
         }
         transaction.commit().await?;
         Ok(true)
@@ -177,7 +181,7 @@ impl Store {
     /// Removes a user. Returns false if chats or files of the user still exist.
     pub async fn delete_user(&self, id: &str) -> sqlx::Result<bool> {
         let mut transaction = self.begin_removal().await?;
-        let deleted = query("DELETE FROM users WHERE id = $1")
+        let deleted = sqlx::query("DELETE FROM users WHERE id = $1")
             .bind(id)
             .execute(&mut *transaction)
             .await;
@@ -194,13 +198,7 @@ impl Store {
     }
 }
 
-/// Locks a user until the transaction ends: others that count what the user has wait.
-pub(super) async fn lock_user(connection: &mut Connection, user_id: &str) -> sqlx::Result<()> {
-    let user = query("SELECT id FROM users WHERE id = $1").bind(user_id);
-    connection.lock_rows(user).await
-}
-
-pub(super) fn user_from_row(row: &Row) -> sqlx::Result<User> {
+pub(super) fn user_from_row(row: &SqliteRow) -> sqlx::Result<User> {
     Ok(User {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
@@ -208,7 +206,7 @@ pub(super) fn user_from_row(row: &Row) -> sqlx::Result<User> {
     })
 }
 
-fn profile_from_row(row: &Row) -> sqlx::Result<UserProfile> {
+fn profile_from_row(row: &SqliteRow) -> sqlx::Result<UserProfile> {
     Ok(UserProfile {
         user: user_from_row(row)?,
         email: row.try_get("email")?,

@@ -7,7 +7,7 @@
 //! calls of it hold no threads either.
 //!
 //! A call that is dropped before it ends was cancelled. It continues on the guest runtimes for the grace period, so
-//! that the engine can ask its upstream to stop. If another process continues the job, the call ends at once instead.
+//! that the engine can ask its upstream to stop.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -32,20 +32,12 @@ pub(crate) struct GuestWork<T> {
     pub(crate) meter: CpuMeter,
 }
 
-/// What ends a call early.
-#[derive(Clone)]
-pub(crate) struct CallStop {
-    pub(crate) cancel: CancellationToken,
-    /// Ends the call at once when it is dropped.
-    pub(crate) detach: CancellationToken,
-}
-
 /// A call that runs. Dropping it cancels the job.
 pub(crate) struct RunningCall<T: Send + 'static> {
     location: Location<T>,
     meter: CpuMeter,
     runtimes: Arc<GuestRuntimes>,
-    stop: CallStop,
+    cancel: CancellationToken,
     grace: Duration,
 }
 
@@ -62,7 +54,7 @@ impl<T: Send + 'static> RunningCall<T> {
     pub(crate) fn new(
         work: GuestWork<T>,
         runtimes: Arc<GuestRuntimes>,
-        stop: CallStop,
+        cancel: CancellationToken,
         grace: Duration,
     ) -> Self {
         let GuestWork { future, meter } = work;
@@ -71,7 +63,7 @@ impl<T: Send + 'static> RunningCall<T> {
             location: Location::Request(future),
             meter,
             runtimes,
-            stop,
+            cancel,
             grace,
         };
         if starts_with_guests {
@@ -82,10 +74,6 @@ impl<T: Send + 'static> RunningCall<T> {
 
     /// Aborts the call now, without a grace period.
     pub(crate) fn abort(mut self) {
-        self.abort_now();
-    }
-
-    fn abort_now(&mut self) {
         if let Location::Guests(task) = &self.location {
             task.abort();
         }
@@ -149,10 +137,7 @@ impl<T: Send + 'static> Drop for RunningCall<T> {
         if !is_running {
             return;
         }
-        if self.stop.detach.is_cancelled() {
-            return self.abort_now();
-        }
-        self.stop.cancel.cancel();
+        self.cancel.cancel();
         self.move_to_guests();
         let Location::Guests(task) = std::mem::replace(&mut self.location, Location::Ended) else {
             return;
@@ -178,7 +163,6 @@ mod tests {
         runtimes: Arc<GuestRuntimes>,
         last_computing: LastComputing,
         cancel: CancellationToken,
-        detach: CancellationToken,
     }
 
     impl Fixture {
@@ -187,7 +171,6 @@ mod tests {
                 runtimes: Arc::new(GuestRuntimes::new().unwrap()),
                 last_computing: LastComputing::default(),
                 cancel: CancellationToken::new(),
-                detach: CancellationToken::new(),
             }
         }
 
@@ -204,11 +187,7 @@ mod tests {
                 future: driver.drive(meter.clone(), Box::pin(future)).boxed(),
                 meter,
             };
-            let stop = CallStop {
-                cancel: self.cancel.clone(),
-                detach: self.detach.clone(),
-            };
-            RunningCall::new(work, self.runtimes.clone(), stop, GRACE)
+            RunningCall::new(work, self.runtimes.clone(), self.cancel.clone(), GRACE)
         }
     }
 
@@ -267,21 +246,6 @@ mod tests {
         drop(call);
         assert!(fixture.cancel.is_cancelled());
         assert_eq!(has_told.await.unwrap(), "guest");
-    }
-
-    #[tokio::test]
-    async fn detached_call_ends_at_once_and_is_not_cancelled() {
-        let fixture = Fixture::new();
-        let (held, ended) = oneshot::channel::<()>();
-        let mut call = fixture.call(async move |_| {
-            std::future::pending::<()>().await;
-            drop(held);
-        });
-        assert!(futures_util::poll!(&mut call).is_pending());
-        fixture.detach.cancel();
-        drop(call);
-        assert!(ended.await.is_err());
-        assert!(!fixture.cancel.is_cancelled());
     }
 
     #[tokio::test]

@@ -197,7 +197,6 @@ impl State {
             max_response_bytes: self.limits.response_bytes,
             deadline: self.request_deadline(),
             usage: self.context.usage.clone(),
-            journal: self.context.journal.clone(),
             is_after_cancel: self.context.cancel.is_cancelled(),
             memory: self.memory.clone(),
             connection,

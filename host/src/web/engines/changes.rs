@@ -260,9 +260,7 @@ pub(super) async fn change_requests(
         releases.change_requests(&engine, &allow, &deny, by).await
     })
     .await?;
-    Ok(Json(
-        app.releases.details(&name, &app.jobs.snapshot()).await?,
-    ))
+    Ok(Json(app.releases.details(&name, &app.jobs.snapshot())?))
 }
 
 /// `DELETE /api/v1/engines/{name}`

@@ -159,7 +159,6 @@ async fn plan_job(
         request,
         edit,
         is_stored,
-        idempotency_key: None,
     }))
 }
 

@@ -6,6 +6,16 @@ use pinhole_tests::program;
 
 use super::*;
 
+/// A case that passes, and one that is known to fail.
+const PASSING: [&str; 6] = [
+    "--cases",
+    "conformance/passing",
+    "--case",
+    "P1-",
+    "--case",
+    "P9",
+];
+
 /// Exit code, standard output and standard error of `pinhole engine test`.
 fn run_command(arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output {
@@ -25,15 +35,7 @@ fn run_command(arguments: &[&str]) -> (Option<i32>, String, String) {
 
 #[test]
 fn command_prints_only_a_summary_if_no_case_fails() {
-    let arguments = [
-        "--cases",
-        "conformance/passing",
-        "--case",
-        "P1-",
-        "--case",
-        "P9",
-    ];
-    let (code, out, _) = run_command(&arguments);
+    let (code, out, _) = run_command(&PASSING);
     assert_eq!(code, Some(0), "{out}");
     let [summary] = out.lines().collect::<Vec<_>>()[..] else {
         panic!("{out}")
@@ -46,16 +48,7 @@ fn command_prints_only_a_summary_if_no_case_fails() {
 
 #[test]
 fn verbose_command_prints_a_line_for_each_case() {
-    let arguments = [
-        "--verbose",
-        "--cases",
-        "conformance/passing",
-        "--case",
-        "P1-",
-        "--case",
-        "P9",
-    ];
-    let (code, out, _) = run_command(&arguments);
+    let (code, out, _) = run_command(&[&["--verbose"], &PASSING[..]].concat());
     assert_eq!(code, Some(0), "{out}");
     let [passed, known, summary] = out.lines().collect::<Vec<_>>()[..] else {
         panic!("{out}")

@@ -85,12 +85,15 @@ const FAILURES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Runs the cases of a directory with the engine `hostile`.
+async fn run_cases(directory: &str) -> Vec<CaseReport> {
+    let suite = open_suite(&hostile(), directory, &[]).await.unwrap();
+    run_suite(&suite).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_case_reports_each_difference() {
-    let suite = open_suite(&hostile(), "conformance/failing", &[])
-        .await
-        .unwrap();
-    let reports = run_suite(&suite).await;
+    let reports = run_cases("conformance/failing").await;
     let names: Vec<&str> = reports.iter().map(|report| report.name.as_str()).collect();
     let expected_names: Vec<&str> = FAILURES.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, expected_names);
@@ -111,10 +114,7 @@ async fn failed_case_reports_each_difference() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passed_case_reports_its_cost() {
-    let suite = open_suite(&hostile(), "conformance/passing", &[])
-        .await
-        .unwrap();
-    let reports = run_suite(&suite).await;
+    let reports = run_cases("conformance/passing").await;
     let lines: Vec<String> = reports.iter().map(CaseReport::to_string).collect();
     assert_eq!(
         lines,

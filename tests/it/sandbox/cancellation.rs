@@ -18,6 +18,18 @@ async fn cancelled_engine_can_send_stop_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn engine_that_does_not_know_of_the_cancellation_learns_it_before_it_sends_more() {
+    let fixture = SandboxFixture::with(slow_upstream().await, &[]).await;
+    let context = job_context();
+    let job = fixture.spawn("unaware", LIMITS, &context);
+    fixture.upstream.wait_for_requests(1).await;
+    context.cancel.cancel();
+    let (_, message) = engine_error(job.await.unwrap());
+    assert_eq!(message, "cancelled; the stop request returned: status 200");
+    assert_eq!(fixture.upstream.request_lines().pop().unwrap(), STOPPED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn client_disconnect_cancels_job() {
     let fixture = SandboxFixture::with(slow_upstream().await, &[("PINHOLE_SLOTS", "1")]).await;
     let body = json!({"prompt": "wait"});

@@ -65,7 +65,10 @@ impl Host for State {
         self.budget.charge()?;
         tokio::select! {
             biased;
-            () = self.context.cancel.cancelled() => Ok(false),
+            () = self.context.cancel.cancelled() => {
+                self.knows_cancel = true;
+                Ok(false)
+            }
             () = tokio::time::sleep(Duration::from_millis(ms.into())) => Ok(true),
         }
     }

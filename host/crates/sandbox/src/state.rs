@@ -79,6 +79,8 @@ pub struct State {
     /// The call's place, if a request may hold it after the job was cancelled.
     pub(crate) place: Option<Place>,
     pub(crate) recorder: Option<Arc<CallRecorder>>,
+    /// A host function has told the guest that the job is cancelled. Its requests may now stop the upstream's work.
+    pub(crate) knows_cancel: bool,
     audit: AuditLog,
     epochs: EpochClock,
     /// Set as long as the store exists.
@@ -138,6 +140,7 @@ impl State {
                 .recorder
                 .as_ref()
                 .map(|it| it.of_call(&context.job, setup.redactor.clone())),
+            knows_cancel: false,
             epochs: setup.epochs,
             ticking: None,
             guest_memory: GuestMemory::new(&limits, share.job(), setup.call_usage),

@@ -70,7 +70,7 @@ impl Host for State {
         let pending = self.start_request(outgoing);
         Ok(self.table.push(PendingResource {
             request: Some(pending),
-            is_cancel_known: self.context.cancel.is_cancelled(),
+            is_cancel_known: self.knows_cancel,
         })?)
     }
 
@@ -108,7 +108,7 @@ impl Host for State {
         let cancel = self.context.cancel.clone();
         let opened = tokio::select! {
             opened = opening => opened?,
-            () = cancel.cancelled() => return Err(Error::Cancelled.into()),
+            () = cancel.cancelled() => return Err(self.tell_cancelled().into()),
         };
         if let Some(recorder) = &recorder {
             match &opened {
@@ -143,12 +143,12 @@ impl State {
     ) -> Result<Resource<ResponseResource>, UpstreamError> {
         let cancel = self.context.cancel.clone();
         // A cancelled engine can still ask its upstream to stop.
-        let is_cleanup = cancel.is_cancelled();
+        let is_cleanup = self.knows_cancel;
         let outgoing = self.prepare(host, request)?;
         let pending = self.start_request(outgoing);
         let sent = tokio::select! {
             sent = pending => sent?,
-            () = cancel.cancelled(), if !is_cleanup => return Err(Error::Cancelled.into()),
+            () = cancel.cancelled(), if !is_cleanup => return Err(self.tell_cancelled().into()),
         };
         self.push_response(sent)
     }
@@ -160,6 +160,9 @@ impl State {
         request: Request,
     ) -> Result<OutgoingRequest, UpstreamError> {
         check_texts(&request.upstream, &request.method, &request.path)?;
+        if self.context.cancel.is_cancelled() && !self.knows_cancel {
+            return Err(self.tell_cancelled().into());
+        }
         let Ok(method) = request.method.parse::<Method>() else {
             return Err(Error::Denied("the method is invalid".to_owned()).into());
         };
@@ -197,7 +200,7 @@ impl State {
             max_response_bytes: self.limits.response_bytes,
             deadline: self.request_deadline(),
             usage: self.context.usage.clone(),
-            is_after_cancel: self.context.cancel.is_cancelled(),
+            is_after_cancel: self.knows_cancel,
             memory: self.memory.clone(),
             connection,
             body_reservation: body.reservation,
@@ -244,6 +247,12 @@ impl State {
         Ok(())
     }
 
+    /// The error that tells the guest that its job is cancelled.
+    pub(crate) fn tell_cancelled(&mut self) -> Error {
+        self.knows_cancel = true;
+        Error::Cancelled
+    }
+
     /// Records a denial. Returns the error for the guest.
     fn deny(&self, denial: Denial) -> Error {
         // A check of a component or of its settings has no requests. Engines whose `verify` sends one are healthy.
@@ -255,7 +264,7 @@ impl State {
 
     /// After cancellation, requests have only the grace period.
     fn request_deadline(&self) -> Instant {
-        if self.context.cancel.is_cancelled() {
+        if self.knows_cancel {
             return Instant::now() + self.limits.grace;
         }
         self.network.deadline()
@@ -355,7 +364,7 @@ impl HostPending for State {
             // Its supervisor ends the call after the grace period.
             () = cancel.cancelled(), if !*is_cancel_known => {
                 *is_cancel_known = true;
-                return Ok(Some(Err(Error::Cancelled)));
+                return Ok(Some(Err(self.tell_cancelled())));
             }
         };
         let Ok(sent) = ended else {

@@ -29,6 +29,7 @@
 //! | `remember BYTES` | stores a text of this length with the job |
 //! | `connect NAME PATH` | opens a WebSocket there |
 //! | `wait` | waits for `/allowed/slow` of `api` until cancelled, then sends a GET to `/allowed/stopped` |
+//! | `unaware` | starts GETs to `/allowed/slow` of `api`, and waits for none, until one is refused; then as `wait` |
 //! | `settings` | reports the settings that it received |
 //! | `say TEXT` | writes the text to the log, and reports it |
 //!
@@ -163,6 +164,7 @@ fn run(action: &str, rest: &str, job: &Job, settings: &Settings) -> Option<Resul
         "remember" => remember(rest),
         "connect" => connect(rest),
         "wait" => wait_until_cancelled(),
+        "unaware" => start_until_cancelled(),
         "settings" => Err(outcome(settings_json(settings))),
         "say" => {
             log::write(log::Level::Info, rest);
@@ -366,6 +368,22 @@ fn wait_until_cancelled() -> Result<Output, Error> {
         Ok(response) => return Err(outcome(format!("status {}", response.status()))),
         Err(error) => Error::from(error),
     };
+    stop_after_cancel(error)
+}
+
+fn start_until_cancelled() -> Result<Output, Error> {
+    loop {
+        if let Err(error) = Request::get("api", "/allowed/slow").start() {
+            return stop_after_cancel(error);
+        }
+        // Dropped requests are aborted: about a millisecond lets some of them arrive.
+        for turn in 0..1_000_000_u32 {
+            black_box(turn);
+        }
+    }
+}
+
+fn stop_after_cancel(error: Error) -> Result<Output, Error> {
     if error.kind != ErrorKind::Cancelled {
         return Err(error);
     }

@@ -126,7 +126,7 @@ impl State {
             .spawn(TokioContext::new(request.send(), io));
         let sent = tokio::select! {
             biased;
-            () = cancel.cancelled() => return Err(Error::Cancelled.into()),
+            () = cancel.cancelled() => return Err(self.tell_cancelled().into()),
             sent = pending => sent?,
         };
         sent.map_err(|error| match error {

@@ -184,7 +184,7 @@ impl HostResponse for State {
             ResponseBody::Events(events) => tokio::select! {
                 biased;
                 received = events.receive() => received,
-                () = cancel.cancelled() => return Err(Error::Cancelled.into()),
+                () = cancel.cancelled() => return Err(self.tell_cancelled().into()),
             },
             ResponseBody::WholeEvents { stream, .. } => {
                 Ok(stream.next_event().or_else(|| stream.finish()))

@@ -75,7 +75,7 @@ impl HostSocket for State {
         }
         let sent = tokio::select! {
             sent = timeout_at(deadline, socket.send(text)) => sent.map_err(|_| Error::Timeout)?,
-            () = cancel.cancelled() => return Err(Error::Cancelled.into()),
+            () = cancel.cancelled() => return Err(self.tell_cancelled().into()),
         };
         if sent.is_err() {
             counted.fail();
@@ -102,7 +102,7 @@ impl HostSocket for State {
         let deadline = Instant::now() + Duration::from_millis(timeout_ms.into());
         let received = tokio::select! {
             biased;
-            () = cancel.cancelled() => return Err(Error::Cancelled.into()),
+            () = cancel.cancelled() => return Err(self.tell_cancelled().into()),
             received = timeout_at(deadline, socket.receive()) => received,
         };
         let Ok(received) = received else {

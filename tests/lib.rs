@@ -10,6 +10,7 @@
 mod engine_fixture;
 mod fake_upstream;
 mod server_process;
+mod test_database;
 mod test_server;
 mod traffic;
 
@@ -17,6 +18,7 @@ pub use engine_fixture::{EngineFixture, JobExchange, recorded_response};
 pub use fake_upstream::FakeUpstream;
 pub use pinhole_conformance::{FakeResponse, RawStep, RecordedRequest, WebSocket};
 pub use server_process::{ProcessMemory, ServerProcess, key_in_file};
+pub use test_database::{DatabaseLock, TestDatabase, postgres_server, uses_postgres};
 pub use test_server::{
     TestServer, authors, compiler, copy_compiled_engines, engines, environment, guests,
     http_client, program,

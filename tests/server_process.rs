@@ -127,13 +127,24 @@ impl ServerProcess {
         String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()
     }
 
-    /// Asks the server to shut down, and waits until it has ended.
-    pub fn shut_down(mut self) -> Result<()> {
-        let script = format!("kill -TERM {}", self.child.id());
+    /// Sends a signal to the server, such as `TERM`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let script = format!("kill -{name} {}", self.child.id());
         let sent = Command::new("sh").args(["-c", &script]).status()?;
         anyhow::ensure!(sent.success(), "cannot send a signal to the server");
+        Ok(())
+    }
+
+    /// Waits until the server has ended.
+    pub fn wait(mut self) -> Result<()> {
         self.child.wait().context("the server does not end")?;
         Ok(())
+    }
+
+    /// Asks the server to shut down, and waits until it has ended.
+    pub fn shut_down(self) -> Result<()> {
+        self.signal("TERM")?;
+        self.wait()
     }
 
     pub fn is_running(&mut self) -> bool {

@@ -10,10 +10,11 @@ use pinhole::config::Config;
 use pinhole_ground::environment::Environment;
 use pinhole_sandbox::Compiler;
 use serde_json::Value;
-use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::TestDatabase;
 
 /// The second user's key, and its SHA-256 in hexadecimal, as the store holds it.
 const SECOND_KEY: &str = "sk-second";
@@ -76,7 +77,9 @@ pub struct TestServer {
     pub address: SocketAddr,
     pub client: reqwest::Client,
     pub data_dir: TempDir,
+    pub database: TestDatabase,
     task: tokio::task::JoinHandle<()>,
+    _leases: AbortOnDropHandle<()>,
 }
 
 impl TestServer {
@@ -84,7 +87,23 @@ impl TestServer {
     pub async fn start(variables: &[(&str, &str)]) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
         copy_compiled_engines(&data_dir);
-        Self::open(data_dir, None, variables).await
+        let database = TestDatabase::create(&data_dir).await;
+        Self::open(data_dir, database, None, variables).await
+    }
+
+    /// Starts a server with this database and exactly these variables.
+    pub async fn with_database(database: TestDatabase, variables: &[(&str, &str)]) -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
+        copy_compiled_engines(&data_dir);
+        Self::open(data_dir, database, None, variables).await
+    }
+
+    /// Starts a server with the database, and with the administrator's key, of another one, and these variables.
+    pub async fn with_database_of(other: &Self, variables: &[(&str, &str)]) -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
+        copy_compiled_engines(&data_dir);
+        let key = Some(other.key.clone());
+        Self::open(data_dir, other.database.shared(), key, variables).await
     }
 
     /// Starts a server with only this engine, which is the default.
@@ -103,10 +122,16 @@ impl TestServer {
     /// Stops the server and starts another with its data directory and exactly these variables.
     pub async fn restart(mut self, variables: &[(&str, &str)]) -> Self {
         let unused = tempfile::tempdir().unwrap();
+        let no_database = TestDatabase::sqlite(&unused);
         let data_dir = std::mem::replace(&mut self.data_dir, unused);
+        let database = std::mem::replace(&mut self.database, no_database);
         let key = self.key.clone();
+        // As a server that shuts down does.
+        if let Some(host) = self.app.active_jobs.durable_host() {
+            self.app.store.remove_host(host).await.unwrap();
+        }
         drop(self);
-        Self::open(data_dir, Some(key), variables).await
+        Self::open(data_dir, database, Some(key), variables).await
     }
 
     /// Starts a server with exactly these variables and with these limits of connections.
@@ -115,35 +140,79 @@ impl TestServer {
         copy_compiled_engines(&data_dir);
         let mut config = Config::new(environment(&data_dir, variables)).unwrap();
         config.clients.limits = limits;
-        Self::run(data_dir, None, config).await
+        let database = TestDatabase::sqlite(&data_dir);
+        Self::run(data_dir, database, None, config).await
     }
 
-    async fn open(data_dir: TempDir, key: Option<String>, variables: &[(&str, &str)]) -> Self {
-        let config = Config::new(environment(&data_dir, variables)).unwrap();
-        Self::run(data_dir, key, config).await
+    async fn open(
+        data_dir: TempDir,
+        database: TestDatabase,
+        key: Option<String>,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let of_database = database.variables();
+        let of_database = of_database
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
+        let all: Vec<_> = of_database.chain(variables.iter().copied()).collect();
+        let config = Config::new(environment(&data_dir, &all)).unwrap();
+        Self::run(data_dir, database, key, config).await
     }
 
-    async fn run(data_dir: TempDir, key: Option<String>, config: Config) -> Self {
+    async fn run(
+        data_dir: TempDir,
+        database: TestDatabase,
+        key: Option<String>,
+        config: Config,
+    ) -> Self {
         let app = App::open(&config).await.unwrap();
-        Self::serve(data_dir, key, app).await
+        Self::serve_database(data_dir, database, key, app).await
     }
 
-    /// Serves an app, whose engines may follow. The key is that of an earlier server with the data directory.
+    /// Serves an app with the database of its data directory, whose engines may follow. The key is that of an earlier
+    /// server with the data directory.
     pub async fn serve(data_dir: TempDir, key: Option<String>, app: App) -> Self {
+        let database = TestDatabase::sqlite(&data_dir);
+        Self::serve_database(data_dir, database, key, app).await
+    }
+
+    async fn serve_database(
+        data_dir: TempDir,
+        database: TestDatabase,
+        key: Option<String>,
+        app: App,
+    ) -> Self {
         let app = Arc::new(app);
         let first_key = app.store.create_first_administrator().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(pinhole::web::serve(listener, app.clone(), shutdown));
+        let leases = tokio::spawn(app.active_jobs.clone().extend_leases());
         Self {
             app,
             key: first_key.or(key).unwrap(),
             address,
             client: http_client(),
             data_dir,
+            database,
             task,
+            _leases: AbortOnDropHandle::new(leases),
         }
+    }
+
+    /// Starts another server with the data directory of this one, and exactly these variables: another host with the
+    /// same database. Both follow each other's changes.
+    pub async fn another_host(&self, variables: &[(&str, &str)]) -> Self {
+        let config = Config::new(environment(&self.data_dir, variables)).unwrap();
+        let app = App::open(&config).await.unwrap();
+        let unused = tempfile::tempdir().unwrap();
+        let other = Self::serve(unused, Some(self.key.clone()), app).await;
+        for host in [self, &other] {
+            tokio::spawn(host.app.clone().follow_hosts());
+            tokio::spawn(host.app.clone().share_settings());
+        }
+        other
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -185,17 +254,11 @@ impl TestServer {
 
     /// Adds a user who is not an administrator to the database, and returns the user's key.
     pub async fn add_second_user(&self) -> &'static str {
-        let options = SqliteConnectOptions::new().filename(self.data_dir.path().join("pinhole.db"));
-        let mut database = options.connect().await.unwrap();
-        sqlx::query("INSERT INTO users VALUES ('second', 'Second', 'user', 0)")
-            .execute(&mut database)
-            .await
-            .unwrap();
-        sqlx::query("INSERT INTO api_keys (hash, user_id, created_at) VALUES ($1, 'second', 0)")
-            .bind(SECOND_KEY_HASH)
-            .execute(&mut database)
-            .await
-            .unwrap();
+        let user =
+            "INSERT INTO users (id, name, role, created_at) VALUES ('second', 'Second', 'user', 0)";
+        self.database.execute(user, &[]).await;
+        let key = "INSERT INTO api_keys (hash, user_id, created_at) VALUES ($1, 'second', 0)";
+        self.database.execute(key, &[SECOND_KEY_HASH]).await;
         SECOND_KEY
     }
 }

@@ -20,14 +20,15 @@ use cap_std::fs::Dir;
 use pinhole_ground::environment::Environment;
 use pinhole_ground::text::hex;
 
+use crate::cluster::Cluster;
 use crate::files::link::LinkSigner;
 use crate::store::{
     Account, AccountOrigin, AddAccountError, CredentialId, CredentialUser, NewAccount, Session,
     Store, User, UserProfile, now,
 };
 use attempt_limits::AttemptLimits;
-use fields::parse_email;
 use live_sessions::LiveSessions;
+use passwords::BcryptAccounts;
 use passwords::{PasswordHasher, check_password};
 use pending_revocations::PendingRevocations;
 use sessions::SessionSigner;
@@ -35,10 +36,11 @@ use setup::SetupCode;
 
 pub use attempt_limits::{ATTEMPT_WINDOW, MAX_ATTEMPTS_PER_ACCOUNT, MAX_ATTEMPTS_PER_IP};
 pub use fields::ROLES;
-pub(crate) use fields::{check_name, check_role};
+pub(crate) use fields::{check_name, check_role, parse_email};
 pub use live_sessions::LiveSession;
 pub use login::Login;
 pub use passwords::{MAX_PASSWORD_BYTES, MIN_PASSWORD_BYTES};
+pub(crate) use passwords::{UNUSABLE_HASH, is_bcrypt};
 pub use rules::Rules;
 pub use sessions::SessionToken;
 
@@ -156,13 +158,20 @@ impl Accounts {
             links: LinkSigner::new(&key),
             sessions: SessionSigner::new(key),
             passwords: PasswordHasher::new(),
-            attempts: AttemptLimits::new(),
+            attempts: AttemptLimits::new(None),
             live_sessions: LiveSessions::new(store.clone()),
             pending_revocations: PendingRevocations::default(),
             setup_code: SetupCode::new()?,
             rules: ArcSwap::from_pointee(rules),
             store,
         })
+    }
+
+    /// The accounts with limits of attempts that all hosts share.
+    #[must_use]
+    pub fn shared(mut self, cluster: Option<Cluster>) -> Self {
+        self.attempts = AttemptLimits::new(cluster);
+        self
     }
 
     /// The current rules.
@@ -205,8 +214,8 @@ impl Accounts {
     }
 
     /// Counts an attempt to sign up or in from this IP address. Call it before reading the request.
-    pub fn count_attempt(&self, ip: Option<IpAddr>) -> Result<(), Error> {
-        self.attempts.count_ip(ip).map_err(too_many_attempts)
+    pub async fn count_attempt(&self, ip: Option<IpAddr>) -> Result<(), Error> {
+        self.attempts.count_ip(ip).await.map_err(too_many_attempts)
     }
 
     /// Creates an account for a user who signs up. The first account that the server ever had is an
@@ -264,12 +273,42 @@ impl Accounts {
         };
         self.attempts
             .count_account(&email)
+            .await
             .map_err(too_many_attempts)?;
         let account = self.store.account_by_email(&email).await?;
         let hash = account.as_ref().map(|account| account.password.clone());
-        match (self.passwords.verify(password, hash).await?, account) {
-            (true, Some(account)) => Ok(account),
+        match (self.verify_password(password.clone(), hash).await?, account) {
+            (true, Some(account)) => {
+                if is_bcrypt(&account.password) {
+                    self.replace_bcrypt(&account, password).await;
+                }
+                Ok(account)
+            }
             _ => Err(Error::InvalidCredentials),
+        }
+    }
+
+    async fn verify_password(&self, password: String, hash: Option<String>) -> Result<bool, Error> {
+        let bcrypt_accounts = if self.store.has_bcrypt_accounts().await? {
+            BcryptAccounts::Exist
+        } else {
+            BcryptAccounts::None
+        };
+        self.passwords.verify(password, hash, bcrypt_accounts).await
+    }
+
+    /// Replaces the hash of an imported account by one of its own password. The next sign-in retries a failure.
+    async fn replace_bcrypt(&self, account: &Account, password: String) {
+        let replaced = async {
+            let hash = self.passwords.hash(password).await?;
+            let id = &account.user.id;
+            self.store
+                .replace_hash(id, &account.password, &hash)
+                .await?;
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = replaced.await {
+            tracing::warn!("cannot replace the password hash of an imported account: {error}");
         }
     }
 
@@ -285,8 +324,9 @@ impl Accounts {
         check_password(&new)?;
         self.attempts
             .count_account(&account.email)
+            .await
             .map_err(too_many_attempts)?;
-        if !self.passwords.verify(old, Some(account.password)).await? {
+        if !self.verify_password(old, Some(account.password)).await? {
             return Err(Error::InvalidCredentials);
         }
         let hash = self.hash_password(new).await?;

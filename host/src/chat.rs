@@ -4,6 +4,7 @@
 //! and a context message for the language model.
 
 mod background;
+mod continued_turn;
 pub mod conversation;
 mod edit_choice;
 mod edit_sources;
@@ -16,6 +17,7 @@ mod message;
 pub mod model;
 mod outcome;
 pub mod prompt;
+mod response_storage;
 mod status;
 pub mod task;
 mod upstream_work;
@@ -37,6 +39,7 @@ use model::{Completion, Model, Models};
 use outcome::Outcome;
 use status::StatusReport;
 
+pub use continued_turn::finish_turn;
 pub use edit_choice::EditChoice;
 pub use history::is_temporary;
 pub use outcome::images_markdown;
@@ -123,7 +126,7 @@ pub enum Error {
     MemoryFull(MemoryFull),
     #[error("cannot read the chat from the database")]
     Store(#[source] sqlx::Error),
-    /// The turn's job was stopped.
+    /// The turn's job was stopped, or another process continues it.
     #[error("the server is shutting down")]
     ShuttingDown,
 }
@@ -160,7 +163,8 @@ pub async fn run(chat: &Chat, mut turn: Turn) -> Result<Reply, Error> {
             outcome = Some(report.run(Box::pin(image)).await);
         }
     }
-    if matches!(outcome, Some(Err(_))) && chat.jobs.is_stopped() {
+    let is_unfinished = chat.jobs.is_stopped() || turn.upstream_work.is_released();
+    if matches!(outcome, Some(Err(_))) && is_unfinished {
         return Err(Error::ShuttingDown);
     }
     if let Some(outcome) = &outcome {

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use pinhole_ground::guard::Guard;
 use pinhole_ground::shares::Shares;
 
+use crate::cluster::Cluster;
+
 pub use allowed_origins::AllowedOrigins;
 pub use connection_limits::{ConnectionLimits, DEFAULT_CONNECTIONS, MAX_BODY_TIME, MinRate};
 pub use request_rate::RequestRate;
@@ -32,6 +34,8 @@ pub struct ClientRules {
     pub limits: ConnectionLimits,
     /// `PINHOLE_REQUESTS_PER_MINUTE`: requests of a user for images and chat completions.
     pub requests_per_minute: NonZeroU32,
+    /// `PINHOLE_SOCKET_POLLING`: sockets may use long polling, and not only WebSocket.
+    pub has_polling: bool,
 }
 
 /// What the server believes and allows of its clients.
@@ -41,18 +45,21 @@ pub struct Clients {
     pub limits: ConnectionLimits,
     /// Of requests for images and chat completions, by user.
     pub rate: RequestRate,
+    /// Sockets may use long polling.
+    pub has_polling: bool,
     /// Running chat completions, by user.
     pub chats: Arc<Shares<String>>,
 }
 
 impl Clients {
     #[must_use]
-    pub fn new(rules: ClientRules) -> Self {
+    pub fn new(rules: ClientRules, cluster: Option<Cluster>) -> Self {
         Self {
             proxies: rules.proxies,
             origins: rules.origins,
             limits: rules.limits,
-            rate: RequestRate::per_minute(rules.requests_per_minute),
+            rate: RequestRate::per_minute(rules.requests_per_minute, cluster),
+            has_polling: rules.has_polling,
             chats: Shares::new(
                 Guard::ChatShare.limit(MAX_ALL_CHATS),
                 Guard::ChatShare.limit(MAX_CHATS),

@@ -1,9 +1,11 @@
 //! The commands of the binary.
 
 mod allocator;
+pub(crate) mod backup;
 pub(crate) mod compile;
 pub(crate) mod config;
 mod control_client;
+pub(crate) mod database;
 pub(crate) mod doctor;
 pub(crate) mod engine;
 mod engine_changes;
@@ -20,10 +22,13 @@ mod engine_show;
 mod engine_test;
 mod engine_text;
 mod engine_verify;
+pub(crate) mod files_copy;
 pub(crate) mod files_sweep;
 mod first_key;
 pub(crate) mod generate;
+pub(crate) mod import;
 pub(crate) mod key;
+pub(crate) mod restore;
 pub(crate) mod serve;
 mod setup_url;
 pub(crate) mod user;
@@ -165,14 +170,22 @@ impl CommandJobs {
 /// Writes a file in an existing directory, or replaces it.
 fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let context = || format!("cannot write {}", path.display());
+    let (directory, name) = find_file_name(path).with_context(context)?;
+    let directory = data_dir::open(directory).with_context(context)?;
+    data_dir::write_whole(&directory, name, bytes).with_context(context)
+}
+
+/// The directory and the name of a file to write.
+fn find_file_name(path: &Path) -> Result<(&Path, &str)> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     let name = path.file_name().and_then(OsStr::to_str);
-    let name = name.with_context(context)?;
-    let directory = data_dir::open(directory).with_context(context)?;
-    data_dir::write_whole(&directory, name, bytes).with_context(context)
+    Ok((
+        directory,
+        name.context("the path has no file name in UTF-8")?,
+    ))
 }
 
 /// Prints a value as one JSON document.

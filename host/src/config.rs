@@ -1,9 +1,12 @@
 //! The configuration that is fixed while the process runs. The only reader of the process's environment.
 
+mod database_settings;
+mod durable_jobs;
 mod engine_rules;
 mod listen_address;
 mod machine_memory;
 mod page_choice;
+mod storage_provider;
 mod variables;
 
 use std::num::NonZeroU32;
@@ -20,9 +23,12 @@ use pinhole_images::Decoder;
 use pinhole_sandbox::{Compiler, Engines, MAX_CODE_BYTES, MAX_URGENT, Options};
 
 use crate::clients::{AllowedOrigins, ClientRules, ConnectionLimits, TrustedProxies};
-use crate::files::StorageLimits;
+use crate::cluster::RedisConfig;
+use crate::files::{StorageLimits, StorageProvider};
 use crate::settings::{ValueKind, host_variables};
+use crate::store::DatabaseLocation;
 
+pub use durable_jobs::DurableJobs;
 pub use engine_rules::{FirstUse, Strategy};
 pub use listen_address::ListenAddress;
 pub use page_choice::PageChoice;
@@ -35,6 +41,11 @@ pub const MAX_SLOTS: u32 = 10_000;
 /// Time of a job in seconds. Slow machines need minutes for an image.
 pub const DEFAULT_JOB_SECS: u64 = 600;
 const MAX_JOB_SECS: u64 = 24 * 3600;
+/// Seconds in which jobs may end after the signal to shut down.
+const DEFAULT_DRAIN_SECS: u64 = 30;
+const MAX_DRAIN_SECS: u64 = 3600;
+/// The name of a host in bytes.
+const MAX_HOST_BYTES: usize = 64;
 const MAX_RETENTION_DAYS: u64 = 36_500;
 /// Length of the audit log in MiB.
 const MAX_AUDIT_MIB: u64 = 1 << 20;
@@ -73,6 +84,8 @@ const MAX_VALUE_BYTES: usize = 40;
 pub struct Config {
     /// `PINHOLE_DATA`: the directory of database, images and compiled engines.
     pub data: PathBuf,
+    /// `DATABASE_URL`, `DATABASE_POOL_SIZE` and `PINHOLE_DATABASE_STATEMENTS`.
+    pub database: DatabaseLocation,
     /// `PINHOLE_ENGINES`: the directory of component files.
     pub engines: PathBuf,
     /// `PINHOLE_WEB_CLIENT`: the directory of a web client's files. `None` serves no client.
@@ -88,6 +101,12 @@ pub struct Config {
     pub slots_per_user: u32,
     /// `PINHOLE_JOB_TIMEOUT_SECS`: time of a job.
     pub job_timeout: Duration,
+    /// `PINHOLE_DURABLE_JOBS`: whether jobs continue after their process has ended.
+    pub durable_jobs: DurableJobs,
+    /// `PINHOLE_HOST`, else `HOSTNAME`: the name of this host for people.
+    pub host: Option<String>,
+    /// `PINHOLE_DRAIN_SECS`: how long jobs may continue after the signal to shut down.
+    pub drain_time: Duration,
     /// `PINHOLE_UPSTREAM_SILENCE_SECS`: how long a response of an upstream may pause.
     pub silence: Duration,
     /// `PINHOLE_NAT64_PREFIXES`: prefixes under which the network's translators reach IPv4.
@@ -96,6 +115,8 @@ pub struct Config {
     pub file_retention: Option<Duration>,
     /// `PINHOLE_USER_STORAGE_MIB` and `PINHOLE_RESERVED_DISK_MIB`.
     pub storage: StorageLimits,
+    /// `STORAGE_PROVIDER` and the variables of its bucket: where the bytes of files are stored.
+    pub storage_provider: StorageProvider,
     /// `PINHOLE_AUDIT_RETENTION_DAYS` and `PINHOLE_AUDIT_MIB`: how much of the audit log is stored.
     pub audit: AuditRetention,
     /// `PINHOLE_COMPILER`, `PINHOLE_COMPILE_SECS` and `PINHOLE_COMPILE_MIB`.
@@ -112,9 +133,11 @@ pub struct Config {
     pub memory_bytes: usize,
     /// `PINHOLE_METRICS_LISTEN`: where metrics are served. Without it, nothing is counted.
     pub metrics: Option<ListenAddress>,
-    /// `PINHOLE_TRUSTED_PROXIES`, `CORS_ALLOW_ORIGIN`, `PINHOLE_CONNECTIONS` and
-    /// `PINHOLE_REQUESTS_PER_MINUTE`.
+    /// `PINHOLE_TRUSTED_PROXIES`, `CORS_ALLOW_ORIGIN`, `PINHOLE_CONNECTIONS`, `PINHOLE_REQUESTS_PER_MINUTE` and
+    /// `PINHOLE_SOCKET_POLLING`.
     pub clients: ClientRules,
+    /// `REDIS_URL` and the variables with it: the Redis through which several hosts act as one. `None` is one host.
+    pub redis: Option<RedisConfig>,
     /// `PINHOLE_CACHE`: the directory of compiled engines. `None` is the data directory.
     pub cache: Option<PathBuf>,
     /// A directory of this person, for compiled engines of commands without a data directory.
@@ -217,6 +240,7 @@ impl Config {
         Ok(Self {
             memory_bytes: parse_memory(&environment)?,
             metrics: parse_metrics_listen(&environment)?,
+            redis: RedisConfig::from_environment(&environment)?,
             cache: environment.get("PINHOLE_CACHE").map(PathBuf::from),
             own_cache: None,
             previous_engine: None,
@@ -230,7 +254,9 @@ impl Config {
             audit: parse_audit(&environment)?,
             compiler: parse_compiler(&environment)?,
             storage: parse_storage(&environment)?,
+            storage_provider: storage_provider::parse(&environment)?,
             data: environment.get("PINHOLE_DATA").unwrap_or("data").into(),
+            database: database_settings::parse_database(&environment)?,
             engines: match environment.get("PINHOLE_ENGINES") {
                 Some(directory) => directory.into(),
                 None => default_engine_directory(),
@@ -241,11 +267,19 @@ impl Config {
             slots: u32::try_from(slots).unwrap_or(MAX_SLOTS),
             slots_per_user: u32::try_from(slots_per_user).unwrap_or(MAX_SLOTS),
             job_timeout: Duration::from_secs(job_secs),
+            durable_jobs: DurableJobs::from_environment(&environment)?,
+            host: parse_host(&environment)?,
+            drain_time: Duration::from_secs(parse_drain_secs(&environment)?),
             silence: silence.map_or(DEFAULT_SILENCE, Duration::from_secs),
             nat64,
             file_retention: retention_days.map(|days| Duration::from_secs(days * DAY_SECS)),
             environment,
         })
+    }
+
+    /// The storage provider of this name, with its variables, whatever `STORAGE_PROVIDER` is.
+    pub fn storage_provider_named(&self, name: &str) -> Result<StorageProvider> {
+        storage_provider::parse_named(name, &self.environment)
     }
 
     /// The options to open engines with.
@@ -274,6 +308,38 @@ fn parse_number(environment: &Environment, name: &str, max: u64) -> Result<Optio
     }
 }
 
+fn parse_boolean(environment: &Environment, name: &str, default: bool) -> Result<bool> {
+    match environment.get(name).map(str::trim) {
+        None => Ok(default),
+        Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+        Some(text) => bail!("{name} is {text:?}: it must be true or false"),
+    }
+}
+
+/// The name of this host for people.
+fn parse_host(environment: &Environment) -> Result<Option<String>> {
+    if let Some(name) = environment.get("PINHOLE_HOST") {
+        if plain(name, MAX_HOST_BYTES) != name {
+            bail!("PINHOLE_HOST must be printable text of at most {MAX_HOST_BYTES} bytes");
+        }
+        return Ok(Some(name.to_owned()));
+    }
+    let name = environment.get("HOSTNAME");
+    Ok(name.map(|name| plain(name, MAX_HOST_BYTES)))
+}
+
+/// As [`parse_number`], but 0 ends jobs at once.
+fn parse_drain_secs(environment: &Environment) -> Result<u64> {
+    match environment.get("PINHOLE_DRAIN_SECS").map(str::trim) {
+        Some("0") => Ok(0),
+        _ => Ok(
+            parse_number(environment, "PINHOLE_DRAIN_SECS", MAX_DRAIN_SECS)?
+                .unwrap_or(DEFAULT_DRAIN_SECS),
+        ),
+    }
+}
+
 fn parse_nat64(environment: &Environment) -> Result<Vec<Nat64>> {
     match environment.get("PINHOLE_NAT64_PREFIXES") {
         Some(text) => {
@@ -293,6 +359,7 @@ fn parse_client_rules(environment: &Environment) -> Result<ClientRules> {
     let connections = parse_number(environment, "PINHOLE_CONNECTIONS", MAX_CONNECTIONS)?;
     let requests = parse_number(environment, RATE, MAX_REQUESTS_PER_MINUTE)?;
     Ok(ClientRules {
+        has_polling: parse_boolean(environment, "PINHOLE_SOCKET_POLLING", true)?,
         proxies,
         origins,
         limits: connections

@@ -1,17 +1,25 @@
 //! Events of users: what happens while turns and jobs run.
 //!
 //! Each user has a backlog of recent events. A listener reads it at its own pace, and continues where it
-//! was when it reconnects. If events were lost meanwhile, it receives a gap event first.
+//! was when it reconnects. If events were lost meanwhile, it receives a gap event first. Several hosts can
+//! share their events (`sharing`).
 
 mod backlog;
+mod event_id;
+mod listener;
+mod sharing;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::Semaphore;
 
+use crate::cluster::{Cluster, OutgoingEvent, RedisConfig, StreamId};
 use backlog::{Backlogs, StoredEvent};
+use event_id::EventId;
+
+pub use listener::Listener;
 
 /// Listeners of one user.
 pub const MAX_LISTENERS: usize = 1_000;
@@ -50,8 +58,12 @@ pub struct EventTarget {
 /// An event that a listener receives.
 #[derive(Clone, Debug)]
 pub struct ReceivedEvent {
-    /// Unique within this process, and ascending.
+    /// Unique within this process, and ascending. In a replayed event, that of the client's id.
     pub number: u64,
+    /// The stream that several hosts share, as far as the client has it after this event.
+    position: Option<StreamId>,
+    /// The process of the client's id, if the event is replayed.
+    replayed_of: Option<Arc<str>>,
     pub chat_id: Option<String>,
     /// Such as `status` or `files`.
     pub kind: &'static str,
@@ -75,6 +87,8 @@ pub struct Events {
     listener_permits: Arc<Semaphore>,
     /// Distinguishes event ids of this process from those of another.
     process_id: Arc<str>,
+    /// The hosts that share events with this one.
+    cluster: Option<Cluster>,
 }
 
 /// Emits the events of one message.
@@ -84,19 +98,6 @@ pub struct MessageEvents {
     pub target: EventTarget,
 }
 
-/// Receives the events of one user, in order.
-#[derive(Debug)]
-pub struct Listener {
-    events: Events,
-    user_id: String,
-    /// The number of the last received event.
-    last: u64,
-    /// Events were lost before the listener started, which it does not know yet.
-    has_gap: bool,
-    newest: watch::Receiver<u64>,
-    _permit: OwnedSemaphorePermit,
-}
-
 impl Events {
     #[must_use]
     pub fn new() -> Self {
@@ -104,28 +105,59 @@ impl Events {
             backlogs: Arc::default(),
             listener_permits: Arc::new(Semaphore::new(MAX_ALL_LISTENERS)),
             process_id: uuid::Uuid::new_v4().simple().to_string().into(),
+            cluster: None,
         }
+    }
+
+    /// Events that are shared with other hosts as soon as the cluster is started.
+    #[must_use]
+    pub fn shared(redis: &RedisConfig) -> Self {
+        let events = Self::new();
+        Self {
+            cluster: Some(Cluster::new(redis, events.process_id.clone())),
+            ..events
+        }
+    }
+
+    /// The hosts that share events with this one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
     }
 
     /// Delivers an event to all listeners of its user, and adds it to the backlog.
     pub fn emit(&self, event: Event) {
         let json = to_json(Some(&event.target), event.kind, &event.data);
+        let shared = self.cluster.as_ref();
+        let outgoing = shared.map(|it| (it, OutgoingEvent::new(&event, json.clone())));
         let EventTarget {
             user_id,
             chat_id,
             message_id,
         } = event.target;
-        self.lock().push(&user_id, |number| StoredEvent {
+        let mut backlogs = self.lock();
+        let number = backlogs.push(&user_id, |number, position| StoredEvent {
             bytes: json.get().len(),
             has_preview: event.data.get("preview").is_some(),
             message_id,
+            position: None,
+            origin: None,
             event: ReceivedEvent {
                 number,
+                position,
+                replayed_of: None,
                 chat_id,
                 kind: event.kind,
                 json,
             },
         });
+        // Under the lock, so that other hosts get the events in order.
+        if let Some((cluster, unnumbered)) = outgoing {
+            cluster.publish(OutgoingEvent {
+                number,
+                ..unnumbered
+            });
+        }
     }
 
     /// Emits events of this message.
@@ -137,36 +169,6 @@ impl Events {
         }
     }
 
-    /// Listens to a user's events: to new ones, or to those after the event with the id `after`.
-    ///
-    /// If the id is invalid or of another process, the first event is a gap.
-    pub fn listen(&self, user_id: &str, after: Option<&str>) -> Result<Listener, ListenError> {
-        let permit = self
-            .listener_permits
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| ListenError::ServerLimit)?;
-        let mut backlogs = self.lock();
-        let newest = backlogs.newest();
-        let backlog = backlogs.of_user(user_id);
-        if backlog.listeners() >= MAX_LISTENERS {
-            return Err(ListenError::UserLimit);
-        }
-        let (last, has_gap) = match after.map(|id| self.parse_id(id)) {
-            None => (newest, false),
-            Some(Some(number)) if number <= newest => (number, number < backlog.lost()),
-            Some(_) => (backlog.lost(), true),
-        };
-        Ok(Listener {
-            newest: backlog.subscribe(),
-            events: self.clone(),
-            user_id: user_id.to_owned(),
-            last,
-            has_gap,
-            _permit: permit,
-        })
-    }
-
     /// The number of listeners of all users.
     #[must_use]
     pub fn listeners(&self) -> usize {
@@ -176,16 +178,13 @@ impl Events {
     /// The id of an event, with which a client that reconnects receives the next ones.
     #[must_use]
     pub fn id(&self, event: &ReceivedEvent) -> String {
-        format!("{}-{}", self.process_id, event.number)
-    }
-
-    /// The number of an event by its id. `None` if another process created the id.
-    fn parse_id(&self, id: &str) -> Option<u64> {
-        let (process_id, number) = id.split_once('-')?;
-        if process_id != &*self.process_id {
-            return None;
-        }
-        number.parse().ok()
+        let process = event.replayed_of.as_ref().unwrap_or(&self.process_id);
+        let id = EventId {
+            process: process.to_string(),
+            number: event.number,
+            position: event.position,
+        };
+        id.to_string()
     }
 
     fn lock(&self) -> MutexGuard<'_, Backlogs> {
@@ -206,37 +205,6 @@ impl MessageEvents {
             kind,
             data,
         });
-    }
-}
-
-impl Listener {
-    /// Waits for the next event. If events were lost, it is a gap.
-    pub async fn next(&mut self) -> ReceivedEvent {
-        loop {
-            self.newest.borrow_and_update();
-            if let Some(event) = self.next_stored() {
-                (self.last, self.has_gap) = (event.number, false);
-                return event;
-            }
-            // A backlog with listeners is never dropped.
-            if self.newest.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    fn next_stored(&self) -> Option<ReceivedEvent> {
-        let backlogs = self.events.lock();
-        let backlog = backlogs.get(&self.user_id)?;
-        if self.has_gap || self.last < backlog.lost() {
-            return Some(ReceivedEvent {
-                number: backlog.lost().max(self.last),
-                chat_id: None,
-                kind: GAP,
-                json: to_json(None, GAP, &json!({})),
-            });
-        }
-        backlog.next_after(self.last).cloned()
     }
 }
 

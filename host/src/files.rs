@@ -1,17 +1,25 @@
-//! Stored images: bytes in a directory, a row in the database.
+//! Stored images: bytes in a directory or a bucket, a row in the database.
 //!
 //! The bytes are written before their row and removed after it, so a file with a row is complete.
 
+mod bucket_use;
 mod cleanup;
+mod component_bucket;
+mod copy;
 mod data_url;
 mod delayed_storage;
 mod gallery;
 mod identity;
+mod import;
+mod job_images;
 pub mod link;
 pub mod lookup;
 mod objects;
 mod room;
+mod saved_job;
 mod spool;
+mod storage_provider;
+mod stored_name;
 mod thumbnail;
 
 use std::io;
@@ -21,30 +29,40 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cap_std::fs::Dir;
-use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt, stream};
 use pinhole_ground::ballast::Ballast;
 use pinhole_ground::disk;
 use pinhole_ground::guard::Guard;
 use pinhole_ground::memory::MemoryShare;
-use pinhole_images::{DecodeError, DecodeFor, Decoder, Image, ImageLimits};
+use pinhole_images::{Decoder, Image, ImageLimits};
 use serde_json::{Value, json};
 
 use crate::store::{
     ChatFilter, FileRow, GalleryFields, NewFile, Page, SearchError, Store, User, now,
 };
-use delayed_storage::StoreFailure;
 use identity::Identity;
 use objects::Objects;
-use spool::{Spool, SpooledFile, SpooledJob};
+use spool::Spool;
 
 pub use crate::store::MessageLink;
+pub use bucket_use::{check_provider, is_bucket_failure};
 pub use cleanup::{Confirmation, Sweep};
+pub(crate) use component_bucket::ComponentBucket;
+pub use copy::{CopyCounts, CopyMode, Storage};
 pub use data_url::{encode_data_url, is_data_url};
 pub use gallery::UNDO_TIME;
+pub use import::{ImportBytes, ImportedImage};
+pub use job_images::JobImage;
 pub use lookup::MAX_SOURCES;
+pub use objects::SignedHeaders;
 pub use room::{NoRoom, StorageLimits};
-pub use spool::MAX_SPOOLED_BYTES;
+pub use saved_job::{SaveError, SavedFiles};
+pub use spool::{MAX_SPOOLED_BYTES, spooled_file_ids};
+pub use storage_provider::{
+    AzureContainer, AzureCredentials, AzureIdentity, BucketConfig, BucketService, GcsBucket,
+    S3Bucket, S3Credentials, S3Role, StorageProvider,
+};
+pub(crate) use stored_name::stored_name;
 pub(crate) use thumbnail::to_jpeg;
 pub use thumbnail::{THUMBNAIL_SIZES, Thumbnail};
 
@@ -53,6 +71,8 @@ pub const UPLOAD_LIMITS: ImageLimits = ImageLimits {
     max_bytes: 32 << 20,
     max_pixels: 64 << 20,
 };
+/// Length of an object of a bucket in bytes: an image, with what a conversion may have added.
+pub const MAX_OBJECT_BYTES: u64 = 64 << 20;
 /// Chats and files that one statement lists for removal.
 const BATCH: u32 = 200;
 
@@ -65,7 +85,7 @@ pub struct ImageRecord {
     pub gallery: GalleryFields,
 }
 
-/// The directory of files and their rows. Clones share both.
+/// The bytes of files and their rows. Clones share both.
 #[derive(Clone)]
 pub struct Files {
     data: Arc<Dir>,
@@ -79,16 +99,17 @@ pub struct Files {
 }
 
 impl Files {
-    /// Opens the directories `files` and `spool` in the data directory.
+    /// Opens the directory `files`, or the bucket, and the directory `spool` in the data directory.
     pub async fn open(
         data: &Dir,
         store: Store,
         decoder: Decoder,
         limits: StorageLimits,
+        provider: &StorageProvider,
     ) -> Result<Self> {
-        let objects = Objects::open(data, "files")?;
-        let identity = Identity::new(data.try_clone()?);
-        if let Err(error) = identity.open(&store, &objects).await {
+        let objects = Objects::open(data, provider)?;
+        let identity = Identity::new(data.try_clone()?, objects.clone());
+        if let Err(error) = identity.open(&store).await {
             tracing::error!("cannot check that the database belongs to the files: {error:#}");
         }
         Ok(Self {
@@ -115,37 +136,8 @@ impl Files {
         records: &[ImageRecord],
         link: Option<MessageLink<'_>>,
     ) -> Result<Vec<FileRow>> {
-        let writes = images.iter().zip(records).map(|(image, record)| {
-            let name = format!("generated-image.{}", image.extension());
-            self.write_bytes(name, user_id, image, record.clone())
-        });
-        let (mut files, mut write_error) = (Vec::with_capacity(images.len()), None);
-        for (written, image) in join_all(writes).await.into_iter().zip(images) {
-            let mut bytes = None;
-            if let Err(error) = written.result {
-                bytes = Some(image.bytes().clone());
-                write_error = Some(error);
-            }
-            let WrittenFile { row, gallery, .. } = written;
-            files.push(SpooledFile {
-                row,
-                gallery,
-                bytes,
-            });
-        }
-        let job = SpooledJob {
-            id: uuid::Uuid::new_v4().to_string(),
-            files,
-            link: link.map(|link| (link.chat_id.to_owned(), link.message_id.to_owned())),
-        };
-        let stored = match write_error {
-            Some(error) => Err(StoreFailure::Temporary(error)),
-            None => self.insert_job(&job).await,
-        };
-        match stored {
-            Ok(()) => Ok(job.files.into_iter().map(|file| file.row).collect()),
-            Err(failure) => self.spool_or_remove(job, failure).await,
-        }
+        let saved = self.save_job(user_id, images, records, link, |_| None);
+        Ok(saved.await?.rows)
     }
 
     /// Restores the ballast after it was used, if the disk has space again.
@@ -225,12 +217,13 @@ impl Files {
     /// Writes the bytes of an image, even if no further file can be opened. Returns their hash.
     async fn create(&self, id: &str, bytes: Bytes) -> Result<String> {
         let mut created = self.objects.create(id, bytes.clone()).await;
-        if created.as_ref().is_err_and(disk::is_out_of_files)
+        if let Objects::Folder(folder) = &self.objects
+            && created.as_ref().is_err_and(disk::is_out_of_files)
             && let Some(spare) = self.spool.take_spare()
         {
-            created = self.objects.create_from(spare, id, bytes).await;
+            created = folder.create_from(spare, id, bytes).await;
         }
-        created.with_context(|| format!("cannot write image {id} to the data directory"))
+        created.with_context(|| format!("cannot write the bytes of image {id}"))
     }
 
     /// Removes a file and its thumbnails.
@@ -284,6 +277,11 @@ impl Files {
                 tracing::error!("cannot remove image {name}, the cleanup will retry: {error}");
             }
         }
+    }
+
+    /// Decodes images, within the limits of the process.
+    pub(crate) fn decoder(&self) -> &Decoder {
+        &self.decoder
     }
 
     /// The user's share of the process's memory.
@@ -368,59 +366,6 @@ impl Files {
         let chunks = self.objects.get_range(&file.id, file.length(), range).await;
         let chunks = chunks.with_context(|| format!("cannot read image {}", file.id))?;
         Ok(chunks.map(|chunks| chunks.right_stream()))
-    }
-
-    /// The thumbnail of a file, in one of [`THUMBNAIL_SIZES`], for a user. It is created once and stored.
-    pub async fn thumbnail(&self, file: &FileRow, size: u32, user_id: &str) -> Result<Thumbnail> {
-        let name = thumbnail_name(&file.id, size);
-        let name_failure = || format!("cannot create thumbnail {name}");
-        if let Some(bytes) = self.objects.get(&name).await.with_context(name_failure)? {
-            return Ok(Thumbnail::from_bytes(bytes));
-        }
-        let permit = match self.decoder.acquire(DecodeFor::User(Some(user_id))).await {
-            Ok(permit) => permit,
-            Err(full) => return Ok(Thumbnail::QueueFull(full)),
-        };
-        // Another request may have created it meanwhile.
-        if let Some(bytes) = self.objects.get(&name).await.with_context(name_failure)? {
-            return Ok(Thumbnail::from_bytes(bytes));
-        }
-        let length = usize::try_from(file.length()).unwrap_or(usize::MAX);
-        let share = self.decoder.memory().of(Some(user_id));
-        let lease = match share.lease(length).await {
-            Ok(lease) => lease,
-            Err(full) => return Ok(Thumbnail::MemoryFull(full)),
-        };
-        let spooled = self.spool.find(&file.id).and_then(|file| file.bytes);
-        let original = match spooled {
-            Some(bytes) => Some(bytes),
-            None => self
-                .objects
-                .get(&file.id)
-                .await
-                .with_context(name_failure)?,
-        };
-        let Some(original) = original else {
-            return Ok(Thumbnail::FileMissing);
-        };
-        let original = match thumbnail::parse(lease.attach(original)) {
-            Ok(image) => image,
-            Err(refusal) => return Ok(Thumbnail::Impossible(refusal.reason)),
-        };
-        let decoding_bytes = original.decoding_bytes();
-        let create = move || thumbnail::create(&original, size);
-        let created = permit.run(decoding_bytes, create).await;
-        let bytes = match created {
-            Ok(bytes) => bytes,
-            Err(DecodeError::Refused(refusal)) => {
-                return Ok(Thumbnail::Impossible(refusal.reason));
-            }
-            Err(DecodeError::MemoryFull(full)) => return Ok(Thumbnail::MemoryFull(full)),
-        };
-        if let Err(error) = self.objects.put(&name, bytes.clone()).await {
-            tracing::warn!("cannot store thumbnail {name}: {error}");
-        }
-        Ok(Thumbnail::from_bytes(bytes))
     }
 }
 

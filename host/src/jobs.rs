@@ -9,17 +9,21 @@ mod active_jobs;
 mod background_job;
 mod binding;
 mod completed_job;
+mod continuation;
 mod current_snapshot;
 mod defaults;
 mod differences;
 mod edit_check;
 mod error;
 mod figures;
+mod host_lease;
 mod image_metadata;
 mod image_provenance;
 mod job_check;
 mod job_record;
 mod job_run;
+mod job_stop;
+mod leased_jobs;
 mod model_alias;
 mod outcome;
 mod outcome_log;
@@ -33,6 +37,9 @@ mod running_jobs;
 mod size;
 mod snapshot;
 mod source_images;
+mod stored_job;
+mod taken_job;
+mod unfinished_job;
 mod verification;
 
 use std::pin::Pin;
@@ -47,7 +54,7 @@ use pinhole_ground::metrics;
 use pinhole_images::Decoder;
 use pinhole_sandbox::contract::{ErrorKind, Job};
 use pinhole_sandbox::{
-    CallUsage, Edit, Engines, Error as EngineError, JobContext, JobOutput, Limits,
+    CallUsage, Edit, Engines, Error as EngineError, JobComponent, JobContext, JobOutput, Limits,
     ResolvedSettings, TrafficRecorder,
 };
 use serde_json::Value;
@@ -64,9 +71,10 @@ use running_jobs::{RunningJob, RunningJobs};
 pub use active_jobs::{
     AcceptError, ActiveJobs, MAX_ACTIVE_JOBS, MAX_ALL_ACTIVE_JOBS, NewJob, NewJobOrigin,
 };
-pub use background_job::BackgroundJob;
+pub use background_job::{BackgroundJob, JOB_BYTES};
 pub use binding::{BINDINGS, Binding, MAX_BINDINGS};
 pub use completed_job::{CompletedJob, CostEntry, ImageDetails, ImageOrigin};
+pub use continuation::Continuation;
 pub use edit_check::MAX_SOURCE_BYTES;
 pub use error::Error;
 pub use figures::{
@@ -76,7 +84,7 @@ pub use figures::{
 pub use image_metadata::ImageMetadata;
 pub use image_provenance::{ImageProvenance, MAX_STORED_REQUEST_BYTES, StoredRequest};
 pub use job_record::{ErrorRecord, JobRecord, MAX_RECORD_BYTES, RequestRecord};
-pub use job_run::JobRun;
+pub use job_run::{EndedJob, Followed, JobRun};
 pub use model_alias::ModelAlias;
 pub use outcome::{Outcome, OutcomeClass};
 pub use outcome_log::{OutcomeLog, Outcomes};
@@ -87,6 +95,7 @@ pub use request::{JobRequest, MAX_PARAMETERS_BYTES, MAX_PROMPT_BYTES, MAX_STEPS}
 pub use requester::Requester;
 pub use size::{MAX_PIXELS, MAX_SIDE};
 pub use snapshot::{Candidate, FALLBACKS, MAX_FALLBACKS, Resolution, Snapshot};
+pub use taken_job::{ContinuedJob, MAX_CRASHES, TakenJob};
 pub use verification::{MAX_REPORTED_REQUESTS, SentRequest, VerifiedBinding};
 
 /// Runs jobs.
@@ -220,6 +229,7 @@ impl Jobs {
                 job,
                 "job {job} is tried again with the version of engine {name} before"
             );
+            change_component(context, stable).await;
             result = attempt(stable).await;
         }
         let mut failure = match result {
@@ -232,6 +242,7 @@ impl Jobs {
                 continue;
             }
             tracing::warn!(job, "job {job} falls back to engine {}", binding.name);
+            change_component(context, binding).await;
             let fallback_result = attempt(binding).await.map(|mut completed| {
                 let (name, first) = (&binding.name, &plan.binding.name);
                 let warning =
@@ -395,6 +406,19 @@ impl Jobs {
         self.shutdown.cancel();
         let engines = self.snapshot().engines.clone();
         engines.drain(Limits::job(self.timeout).grace).await;
+    }
+}
+
+/// Another binding carries out a job, because the one before ordered nothing.
+async fn change_component(context: &JobContext, binding: &Binding) {
+    if let Some(journal) = &context.journal {
+        let component = JobComponent {
+            binding: binding.name.clone(),
+            engine: binding.engine().to_owned(),
+            version: binding.component.description.version.clone(),
+            digest: binding.component.digest.clone(),
+        };
+        journal.change_component(component).await;
     }
 }
 

@@ -10,22 +10,27 @@
 //! ```
 //!
 //! Start reading in [`chat`]. Only `pinhole-sandbox` uses wasmtime, only `pinhole-egress` opens
-//! connections, only [`store`] contains SQL, only [`web`] knows HTTP statuses, and only [`config`] reads the
+//! connections for engines, only [`cluster`] knows Redis, only [`store`] contains SQL, only [`web`] knows HTTP statuses, and only [`config`] reads the
 //! process's environment.
 
 pub mod web;
 pub mod app;
+pub mod backup;
+pub mod import;
 pub mod chat;
+mod chat_copy;
 pub mod releases;
 pub mod jobs;
 pub mod accounts;
 pub mod clients;
 pub mod control;
+mod crash_point;
 mod file_chunks;
 pub mod files;
 pub mod settings;
 pub mod site;
 pub mod store;
 pub mod event;
+pub mod cluster;
 pub mod config;
 pub mod conformance_host;

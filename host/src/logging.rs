@@ -47,7 +47,8 @@ pub(crate) fn init(config: &Config, mode: LogMode) -> Result<Logging> {
     let progress = format!("off,{PROGRESS_TARGET}=info");
     let development = format!("warn,{PROGRESS_TARGET}=info,pinhole_sandbox::guest_log=debug");
     let default_filter = match mode {
-        LogMode::Server => "info",
+        // At info, its client logs each retry. The last failure is logged by the server itself.
+        LogMode::Server => "info,object_store=warn",
         LogMode::Development => &development,
         _ if is_terminal => &progress,
         _ => "off",

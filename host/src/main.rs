@@ -14,12 +14,17 @@ use clap_complete::Shell;
 use pinhole::config::{Config, ListenAddress, LogFormat};
 use pinhole_conformance::CapturedLog;
 
+use commands::backup::{self, BackupArguments};
 use commands::compile::{self, Compile};
 use commands::config::{self, ConfigCommand};
+use commands::database::{self, DatabaseCommand};
 use commands::doctor::{self, Doctor};
 use commands::engine::{self, EngineCommand};
+use commands::files_copy::{self, FilesCopy};
 use commands::generate::{self, Generate};
+use commands::import::{self, ImportCommand};
 use commands::key::{self, KeyCommand};
+use commands::restore::{self, RestoreArguments};
 use commands::user::{self, UserCommand};
 use commands::{FAILED, files_sweep, print_json, serve};
 use logging::LogMode;
@@ -70,11 +75,27 @@ enum Command {
         #[command(subcommand)]
         command: EngineCommand,
     },
+    /// Create or migrate the tables of the database, as the start of a server does
+    Migrate,
+    /// Copy a database
+    Db {
+        #[command(subcommand)]
+        command: DatabaseCommand,
+    },
     /// Maintain the stored images
     Files {
         #[command(subcommand)]
         command: FilesCommand,
     },
+    /// Import users, images and chats of another server
+    Import {
+        #[command(subcommand)]
+        command: ImportCommand,
+    },
+    /// Write a backup of the data directory: database, images, engine components and keys, also while the server runs
+    Backup(BackupArguments),
+    /// Restore a backup into a new data directory, or check one
+    Restore(RestoreArguments),
     /// Print the OpenAPI document of the server's API
     Openapi,
     /// Print a script that completes commands in a shell
@@ -101,6 +122,10 @@ enum FilesCommand {
         #[arg(long)]
         confirm: bool,
     },
+    /// Copy the stored images between the data directory and a bucket
+    ///
+    /// Images that the destination has with the same length are skipped, so that an interrupted copy continues.
+    Copy(FilesCopy),
 }
 
 fn main() -> ExitCode {
@@ -166,14 +191,22 @@ async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8>
         Command::Serve { listen } => serve::serve(&config, &listen).await.map(|()| 0),
         Command::Generate(arguments) => generate::generate(&config, arguments).await,
         Command::Doctor(arguments) => doctor::doctor(Ok(config), arguments).await,
+        Command::Import { command } => import::run(&config, command).await,
+        Command::Backup(arguments) => backup::backup(&config, arguments).await,
+        Command::Restore(arguments) => restore::restore(&config, arguments).await,
         Command::Openapi => print_openapi(),
         Command::Completions { shell } => print_completions(shell),
         Command::Man { out } => print_manual(out),
         Command::Compile(arguments) => Ok(compile::run(&arguments)),
+        Command::Migrate => database::migrate(&config).await.map(|()| 0),
+        Command::Db { command } => database::run(command).await.map(|()| 0),
         Command::Config { command } => config::run(&config, command).await,
         Command::Files {
             command: FilesCommand::Sweep { confirm },
         } => files_sweep::sweep(&config, confirm).await.map(|()| 0),
+        Command::Files {
+            command: FilesCommand::Copy(arguments),
+        } => files_copy::copy(&config, &arguments).await,
         Command::User { command } => user::run(&config, command).await,
         Command::Key { command } => key::run(&config, command).await,
         Command::Engine { command } => engine::run(&config, command, lines).await,

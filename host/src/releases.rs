@@ -23,13 +23,13 @@
 
 mod changes;
 mod component_bytes;
-mod crash_point;
 mod details;
 mod error;
 mod folder;
 mod grants;
 mod import;
 mod install;
+mod other_hosts;
 mod publisher;
 mod rollback;
 mod rows;
@@ -53,18 +53,19 @@ use pinhole_images::Decoder;
 use pinhole_sandbox::{Component, Engines, Rollout};
 
 use crate::config::{Config, FirstUse, Strategy};
+use crate::crash_point::CrashPoint;
 use crate::store::{EngineChange, HistoryRow, ReleaseRow, ReleaseState, Store, TrackRow};
 use changes::Announcements;
 use component_bytes::ComponentBytes;
-use crash_point::CrashPoint;
 use folder::SeenFiles;
+use other_hosts::LoadFailures;
 use rows::{Rows, file_label};
 use verdict::Rules;
 
 pub use changes::EngineEvent;
 pub use details::{
-    BindingDetails, DeclaredRight, EngineDetails, GrantedComponent, HistoryEntry, PendingComponent,
-    RightState, ServingComponent, UpstreamDetails,
+    BindingDetails, DeclaredRight, EngineDetails, EngineHost, GrantedComponent, HistoryEntry,
+    PendingComponent, RightState, ServingComponent, UpstreamDetails,
 };
 pub use error::ReleaseError;
 pub use install::{Install, InstallReport};
@@ -97,6 +98,10 @@ struct State {
     rows: Rows,
     /// The components that serve, without grants, by digest.
     loaded: BTreeMap<String, Arc<Component>>,
+    /// Those that the database names, and that this host cannot load.
+    failures: LoadFailures,
+    /// What this host has reported to the others.
+    reported: Option<BTreeMap<String, String>>,
     engines: Engines,
 }
 
@@ -114,7 +119,7 @@ impl Releases {
             )
         })?;
         let engines = Engines::new(&config.engine_options(audit, decoder))?;
-        let bytes = ComponentBytes::open(&config.data)?;
+        let bytes = ComponentBytes::open(&config.data, &config.storage_provider)?;
         import::import_grants(&config.data, &store, &bytes).await?;
         let rows = Rows::load(&store).await?;
         Ok(Self {
@@ -131,6 +136,8 @@ impl Releases {
             state: Mutex::new(State {
                 rows,
                 loaded: BTreeMap::new(),
+                failures: LoadFailures::new(),
+                reported: None,
                 engines,
             }),
             seen: Mutex::default(),
@@ -177,9 +184,12 @@ impl Releases {
     /// Nothing has changed if it fails.
     async fn commit(
         &self,
-        change: EngineChange,
+        mut change: EngineChange,
         components: Vec<Arc<Component>>,
     ) -> Result<(), ReleaseError> {
+        if let Some(grant) = &change.grant {
+            change.grant_before = self.lock().rows.grant_row(&grant.engine).cloned();
+        }
         let (next, engines) = self.predict(&change, &components);
         let prepared = match self.publisher.get() {
             Some(publisher) => Some(publisher.prepare(&engines).await.map_err(|error| {
@@ -194,8 +204,10 @@ impl Releases {
         CrashPoint::Prepared.reach(what);
         let written = self.store.change_engine(&change).await;
         if !written.map_err(ReleaseError::Database)? {
-            if let Ok(rows) = Rows::load(&self.store).await {
-                self.lock().rows = rows;
+            // It holds the lock of the settings.
+            drop(prepared);
+            if let Err(error) = self.follow().await {
+                tracing::warn!("cannot load the engines that another process changed: {error:#}");
             }
             return Err(ReleaseError::Moved);
         }
@@ -203,10 +215,12 @@ impl Releases {
         let rows = Rows::load(&self.store).await.unwrap_or(next);
         {
             let mut state = self.lock();
-            state.rows = rows;
             for component in components {
                 state.loaded.insert(component.digest.clone(), component);
             }
+            // What other hosts have changed is followed later, with its components.
+            let changed = change.engine();
+            state.rows = rows.without_unloaded(&state.rows, &state.loaded, changed);
             state.forget_unused();
             state.engines = engines;
         }
@@ -215,10 +229,10 @@ impl Releases {
         }
         CrashPoint::Published.reach(what);
         for digest in &change.removed_releases {
-            self.bytes.remove(digest);
+            self.bytes.remove(digest).await;
             self.engines().remove_compiled(digest);
         }
-        self.announce(&change);
+        self.announce(&change.history);
         Ok(())
     }
 
@@ -235,7 +249,7 @@ impl Releases {
 
     /// Admits the stored bytes of a release, which get no grant here.
     async fn admit_release(&self, release: &ReleaseRow) -> Result<Component, Refusal> {
-        let bytes = self.bytes.read(&release.digest)?;
+        let bytes = self.bytes.read(&release.digest).await?;
         let component = self.engines().admit(&file_label(release), bytes).await?;
         check_name(&component, release)?;
         Ok(component)

@@ -11,6 +11,7 @@ mod overlay;
 mod secret_cipher;
 mod secret_mask;
 mod setting_key;
+mod shared_setting;
 mod stored_settings;
 mod value_kind;
 
@@ -23,6 +24,7 @@ pub use links::MAX_LINK_SECS;
 pub use overlay::{Overlay, SettingOrigin};
 pub use secret_mask::MARKER;
 pub use setting_key::{SettingKey, host_variables, setting_keys};
+pub(crate) use shared_setting::SharedStep;
 pub use stored_settings::{Change, StoredSettings};
 pub use value_kind::{MAX_SETTING_BYTES, ValueKind};
 

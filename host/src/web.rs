@@ -29,6 +29,7 @@ mod held_body;
 mod images;
 mod jobs;
 mod json_body;
+mod keyed_job;
 mod openai;
 mod openapi;
 mod pace;
@@ -70,8 +71,8 @@ use error::ApiError;
 use extractors::Json;
 use json_body::JsonLimits;
 
+pub use crate::chat_copy::MAX_CHAT_BYTES;
 pub use chat::{MAX_COMPLETION_BODY_BYTES, MAX_RESPONSES};
-pub use chats::MAX_CHAT_BYTES;
 pub use connections::serve;
 pub use control::serve_commands;
 pub use gallery::{MAX_ARCHIVE_IMAGES, MAX_CHANGED_IMAGES, MAX_PAGE_IMAGES};
@@ -177,6 +178,15 @@ struct Status {
     status: bool,
 }
 
+#[derive(Serialize, ToSchema)]
+struct Readiness {
+    status: bool,
+    /// Why the server is not ready.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
 #[utoipa::path(
     get,
     path = "/health",
@@ -195,21 +205,30 @@ async fn health() -> Json<Status> {
     path = "/ready",
     tag = "server",
     operation_id = "ready",
-    summary = "Check that images can be generated with the default engine",
+    summary = "Check that images can be generated with the default engine, and stored",
     responses(
-        (status = 200, description = "the default engine can be used", body = Status),
-        (status = 503, description = "engines are being compiled, or the default engine does not exist", body = Status),
+        (status = 200, description = "the default engine can be used", body = Readiness),
+        (status = 503, description = "engines are being compiled, the default engine does not exist, the database does not respond, the bucket of the images cannot be used, or the server is about to stop", body = Readiness),
     ),
     security(()),
 )]
-async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Status>) {
-    let status = app.jobs.snapshot().is_ready();
-    let code = if status {
-        StatusCode::OK
+async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
+    let reason = if app.active_jobs.is_draining() {
+        Some("the server is about to stop")
+    } else if !app.store.responds().await {
+        Some("the database does not respond")
+    } else if !app.files.is_available() {
+        Some("the bucket of the images cannot be used")
+    } else if !app.jobs.snapshot().is_ready() || app.releases.is_behind_others() {
+        Some("engines are being compiled, or the default engine does not exist")
     } else {
-        StatusCode::SERVICE_UNAVAILABLE
+        None
     };
-    (code, Json(Status { status }))
+    let (code, status) = match reason {
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, false),
+        None => (StatusCode::OK, true),
+    };
+    (code, Json(Readiness { status, reason }))
 }
 
 /// The response if a handler panicked, possibly after a job was charged. The panic's message may quote the request, so it is not logged

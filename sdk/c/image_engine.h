@@ -971,6 +971,8 @@ extern uint64_t pinhole_engine_job_random(void);
 // Stores a text with the job, such as the id of the upstream's job, in place of the previous one.
 // If the host stops in the middle of a job, the next attempt can find the upstream's job by it.
 // Fails if the text is longer than 4096 bytes.
+// An attempt that gets a text from `remembered` first stores the same text again. The host then sends one
+// request other than `GET` and `HEAD` for each call of this function, and refuses further ones.
 extern bool pinhole_engine_job_remember(image_engine_string_t *text, image_engine_string_t *err);
 // The text that an earlier attempt of this job stored. `none` in the first attempt.
 extern bool pinhole_engine_job_remembered(image_engine_string_t *ret);

@@ -10,10 +10,8 @@ mod sessions;
 mod setup;
 
 use http::Method;
-use pinhole_tests::TestServer;
+use pinhole_tests::{TestDatabase, TestServer};
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
 
 const PASSWORD: &str = "correct horse";
 /// Open WebUI's error for a missing role or permission.
@@ -132,16 +130,17 @@ async fn account_of_earlier_version_counts_as_first() {
     let variables = [("ENABLE_SIGNUP", "true"), ("DEFAULT_USER_ROLE", "user")];
     let server = server(&variables).await;
     sign_up(&server, "Ada").await;
-    let options = SqliteConnectOptions::new().filename(server.data_dir.path().join("pinhole.db"));
-    let mut database = options.connect().await.unwrap();
+    let TestDatabase::Sqlite(_) = server.database else {
+        // The earlier version has no PostgreSQL.
+        return;
+    };
     // As the earlier version left the database.
     for statement in [
         "DROP TABLE first_account",
         "DELETE FROM _sqlx_migrations WHERE description = 'first account'",
     ] {
-        sqlx::query(statement).execute(&mut database).await.unwrap();
+        server.database.execute(statement, &[]).await;
     }
-    database.close().await.unwrap();
     let server = server.restart(&variables).await;
     assert_eq!(sign_up(&server, "Eve").await.1["role"], "user");
 }

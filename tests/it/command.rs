@@ -1,7 +1,10 @@
 //! The program `pinhole` from a shell: output, files and exit codes.
 
+mod backup;
+mod buckets;
 mod config;
 mod control_socket;
+mod databases;
 mod doctor;
 mod engine_dev;
 mod engine_new;
@@ -13,6 +16,7 @@ mod failures;
 mod generate;
 mod metrics;
 mod grant;
+mod import;
 mod serve;
 mod terminal;
 mod upstreams;

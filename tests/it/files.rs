@@ -1,5 +1,6 @@
 //! Stored images: access, delivery and removal.
 
+pub(crate) mod buckets;
 mod bulk;
 mod content;
 mod full_disk;

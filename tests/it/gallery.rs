@@ -10,8 +10,6 @@ use http::Method;
 use pinhole::store::{FileRow, GalleryFields, NewFile};
 use pinhole_tests::{TestServer, gif};
 use serde_json::{Value, json};
-use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 const GALLERY: &str = "/api/v1/gallery";
 
@@ -107,16 +105,8 @@ fn new_file(id: &str, user_id: &str, name: &str, created_at: i64) -> NewFile {
     }
 }
 
-async fn database(server: &TestServer) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(server.data_dir.path().join("pinhole.db"));
-    options.connect().await.unwrap()
-}
-
 /// Pretends that the images were deleted this long ago.
 async fn let_time_pass(server: &TestServer, secs: i64) {
-    let done = sqlx::query("UPDATE files SET deleted_at = deleted_at - $1")
-        .bind(secs)
-        .execute(&mut database(server).await)
-        .await;
-    done.unwrap();
+    let update = format!("UPDATE files SET deleted_at = deleted_at - {secs}");
+    server.database.execute(update, &[]).await;
 }

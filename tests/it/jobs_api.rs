@@ -1,8 +1,11 @@
 //! The jobs API: jobs with rows, their events, and how they are stopped.
 
 mod chat;
+mod drain;
+pub(crate) mod durable;
 mod edits;
 mod events;
+mod keyed;
 mod list;
 mod repeated;
 mod restart;

@@ -4,6 +4,7 @@ mod crash_points;
 mod crashes;
 mod directory;
 mod failures;
+mod hosts;
 mod refusals;
 mod removal;
 

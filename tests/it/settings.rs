@@ -13,8 +13,6 @@ mod storage;
 use http::Method;
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
-use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 const CONFIG: &str = "/api/v1/images/config";
 const UPDATE: &str = "/api/v1/images/config/update";
@@ -100,15 +98,8 @@ async fn stored_paths(server: &TestServer) -> Vec<String> {
     rows.into_iter().map(|row| row.path).collect()
 }
 
-/// Opens the server's database.
-async fn database(server: &TestServer) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(server.data_dir.path().join("pinhole.db"));
-    options.connect().await.unwrap()
-}
-
 async fn execute(server: &TestServer, statement: &'static str) {
-    let mut database = database(server).await;
-    sqlx::query(statement).execute(&mut database).await.unwrap();
+    server.database.execute(statement, &[]).await;
 }
 
 fn text(value: &Value, field: &str) -> String {

@@ -22,7 +22,7 @@ const TURN: &str = "/api/chat/completions";
 const CANCELLED: &str = "chat:tasks:cancel";
 
 /// A turn in message `a1` of chat `c1`, by a client that listens to events.
-fn turn(image: bool) -> Value {
+pub(crate) fn turn(image: bool) -> Value {
     json!({
         "model": "m", "stream": true, "session_id": "s1", "chat_id": "c1", "id": "a1",
         "features": {"image_generation": image},
@@ -58,7 +58,7 @@ where
 }
 
 /// A language model that streams this text and then hangs. The notification reports that its response was dropped.
-async fn hanging_model(text: &'static str) -> (FakeUpstream, Arc<Notify>) {
+pub(crate) async fn hanging_model(text: &'static str) -> (FakeUpstream, Arc<Notify>) {
     let dropped = Arc::new(Notify::new());
     let drops = dropped.clone();
     let model = language_model(move |_| {
@@ -98,7 +98,7 @@ async fn server(engine: &str, model: &FakeUpstream, variables: &[(&str, &str)]) 
 }
 
 /// Starts a turn in the background. Returns its task id.
-async fn start_task(server: &TestServer, turn: &Value) -> String {
+pub(crate) async fn start_task(server: &TestServer, turn: &Value) -> String {
     let (status, response) = server.post_json(TURN, turn).await;
     assert_eq!(status, 200, "{response}");
     let id = response["task_id"].as_str().unwrap().to_owned();

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
+use crate::postgres::{PostgresServer, PostgresUse};
+use crate::redis::TestRedis;
 use crate::steps::announce;
-use crate::test::run_with_test_environment;
+use crate::test::{POSTGRES_URL, REDIS_URL, run_with_test_environment};
 use crate::workspace::Workspace;
 use crate::{engines, packages, programs};
 
@@ -31,6 +33,8 @@ enum Benchmark {
     Growth,
     /// The egress compared with the same HTTP client without guards
     Guard,
+    /// Several hosts with PostgreSQL and Redis: stored images, take-overs, changes of settings, throughput
+    Hosts,
     /// Instructions of fixed paths, compared with stored numbers; `--accept` stores the measured ones
     Instructions,
     /// A search in 100 000 messages, and pages of 10 000 images; `gallery` measures only the images
@@ -65,6 +69,7 @@ impl Benchmark {
             Self::Faces => "faces",
             Self::Growth => "growth",
             Self::Guard => "guard",
+            Self::Hosts => "hosts",
             Self::Instructions => "instructions",
             Self::Search => "search",
             Self::Sockets => "sockets",
@@ -84,6 +89,20 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     announce("building and running the benchmarks");
     let mut cargo = workspace.cargo(&["bench", "--workspace", "--no-fail-fast"]);
     cargo.args(options.cargo_arguments());
+    let has_hosts = matches!(options.benchmark, None | Some(Benchmark::Hosts));
+    // Both run until the benchmarks have ended.
+    let postgres = if has_hosts {
+        PostgresServer::start(PostgresUse::Benchmarks)
+    } else {
+        None
+    };
+    if let Some(postgres) = &postgres {
+        cargo.env(POSTGRES_URL, postgres.url());
+    }
+    let redis = if has_hosts { TestRedis::start()? } else { None };
+    if let Some(redis) = &redis {
+        cargo.env(REDIS_URL, redis.url());
+    }
     run_with_test_environment(workspace, cargo, &workspace.release_server_program())
 }
 
@@ -112,6 +131,7 @@ mod tests {
             "faces",
             "growth",
             "guard",
+            "hosts",
             "instructions",
             "search",
             "sockets",

@@ -7,10 +7,14 @@
 //! | `wasm_targets` | adds missing WebAssembly targets |
 //! | `tools`, `packages`, `authors` | install the programs and packages of others |
 //! | `engines` | builds engines and encodes them as components |
+//! | `postgres` | starts PostgreSQL for the tests |
 //! | `programs` | builds the server and the security test suite |
 //! | `pages` | builds the server's own pages with Node |
 //! | `release` | builds the optimized server with the pages |
 //! | `first_image`, `server`, `http` | `run`: starts the server and generates a first image |
+//! | `buckets` | starts servers of S3 and Azure for the tests |
+//! | `chaos` | runs hosts that fail at random |
+//! | `statements` | writes the statements that PostgreSQL gets |
 //! | `test`, `bench` | run the tests and benchmarks |
 //! | `clients` | runs official client libraries against the server |
 //! | `web_client` | runs Open WebUI's web client in a browser |
@@ -27,8 +31,10 @@
 mod authors;
 mod bench;
 mod browser;
+mod buckets;
 #[cfg(test)]
 mod c_bindings;
+mod chaos;
 mod clients;
 mod deny;
 mod engines;
@@ -37,11 +43,14 @@ mod fuzz;
 mod http;
 mod packages;
 mod pages;
+mod postgres;
 mod programs;
 mod prose;
+mod redis;
 mod release;
 mod sdk;
 mod server;
+mod statements;
 mod steps;
 mod test;
 mod tools;
@@ -83,6 +92,8 @@ enum XtaskCommand {
     Browse,
     /// Run Open WebUI's web client in a browser, in front of the server
     WebClient,
+    /// Write the statements of this version into tests/sql, for the tests of later versions
+    Statements,
     /// Run the security test suite against a server
     Adversary {
         /// For `pinhole-adversary`, such as `--case NAME`
@@ -91,6 +102,8 @@ enum XtaskCommand {
     },
     /// Run the benchmarks, optimized
     Bench(bench::Options),
+    /// Run several hosts that fail at random while clients send jobs to them
+    Chaos(chaos::Options),
     /// Run each fuzz target for a while
     Fuzz(fuzz::Options),
     /// Check the licenses and sources of dependencies, and that none is banned
@@ -121,7 +134,10 @@ fn execute(command: XtaskCommand) -> Result<ExitCode> {
             programs::build_server(&workspace)?;
             return first_image::run(&workspace, &options);
         }
-        XtaskCommand::Test(options) => return test::run(&workspace, &options),
+        XtaskCommand::Test(options) => {
+            return test::run(&workspace, &options, test::Setup::default());
+        }
+        XtaskCommand::Chaos(options) => return chaos::run(&workspace, &options),
         XtaskCommand::Sdk => {
             wasm_targets::ensure_installed(&workspace, &[wasm_targets::ENGINES])?;
             authors::install_packages(&workspace)?;
@@ -148,6 +164,7 @@ fn execute(command: XtaskCommand) -> Result<ExitCode> {
         XtaskCommand::Adversary { arguments } => return run_adversary(&workspace, &arguments),
         XtaskCommand::Bench(options) => return bench::run(&workspace, &options),
         XtaskCommand::Fuzz(options) => return fuzz::run(&workspace, &options),
+        XtaskCommand::Statements => return statements::run(&workspace),
         XtaskCommand::Deny => deny::run(&workspace)?,
         XtaskCommand::Prose(options) => return prose::run(&workspace, &options),
     }

@@ -27,14 +27,18 @@ pub(crate) fn install_system_package(program: &str) -> Result<()> {
     if is_installed(program) {
         return Ok(());
     }
-    announce(&format!("installing {program}"));
-    let install = ["install", "--yes", "--no-install-recommends", program];
-    // A new machine has no list of packages, and an old list names packages that are gone.
-    let installed = apt_get(&install) || (apt_get(&["update"]) && apt_get(&install));
-    if installed && is_installed(program) {
+    if install_package(program) && is_installed(program) {
         return Ok(());
     }
     bail!("cannot install {program}: install it with the system's package manager")
+}
+
+/// Installs a package of Debian. Returns false if it cannot be installed.
+pub(crate) fn install_package(package: &str) -> bool {
+    announce(&format!("installing {package}"));
+    let install = ["install", "--yes", "--no-install-recommends", package];
+    // A new machine has no list of packages, and an old list names packages that are gone.
+    apt_get(&install) || (apt_get(&["update"]) && apt_get(&install))
 }
 
 fn apt_get(arguments: &[&str]) -> bool {
@@ -62,6 +66,11 @@ pub(crate) fn pip_install(requirements: &Path, directory: &Path) -> Command {
 pub(crate) fn install_node_clients(scripts: &Path, target: &Path) -> Result<Option<PathBuf>> {
     let lists = ["package.json", "package-lock.json"].map(|name| scripts.join(name));
     let directory = target.join("clients/node");
+    Ok(install(npm_install(&directory), &lists, &directory)?.then_some(directory))
+}
+
+/// An npm command that installs the packages of a lock file in a directory, and runs none of their scripts.
+pub(crate) fn npm_install(directory: &Path) -> Command {
     let mut npm = Command::new("npm");
     npm.args([
         "ci",
@@ -71,8 +80,8 @@ pub(crate) fn install_node_clients(scripts: &Path, target: &Path) -> Result<Opti
         "--ignore-scripts",
     ])
     .arg("--prefix")
-    .arg(&directory);
-    Ok(install(npm, &lists, &directory)?.then_some(directory))
+    .arg(directory);
+    npm
 }
 
 /// Runs an installer in a fresh directory that holds copies of the files that name its packages,

@@ -7,6 +7,9 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::buckets::Buckets;
+use crate::postgres::{PostgresServer, PostgresUse};
+use crate::redis::TestRedis;
 use crate::steps::{announce, announce_build};
 use crate::tools::CARGO_NEXTEST;
 use crate::workspace::{self, Workspace};
@@ -14,6 +17,17 @@ use crate::{authors, browser, clients, engines, packages, pages, programs, sdk};
 
 /// The data directory, in the target directory, with the engines' code.
 const TEST_DATA: &str = "test-data";
+/// The variable with the URL of a PostgreSQL server, without a database. Tests create databases of their own.
+pub(crate) const POSTGRES_URL: &str = "PINHOLE_TEST_POSTGRES";
+/// The variable with the directory of PostgreSQL's programs. Tests of fail-over start servers of their own.
+const POSTGRES_PROGRAMS: &str = "PINHOLE_TEST_POSTGRES_PROGRAMS";
+/// The variable with the URL of a Redis.
+pub(crate) const REDIS_URL: &str = "PINHOLE_TEST_REDIS";
+/// The variable with which the servers of tests use PostgreSQL.
+pub(crate) const ON_POSTGRES: (&str, &str) = ("PINHOLE_TEST_DATABASE", "postgres");
+/// The integration tests that run on both databases.
+pub(crate) const STORED_STATE_TESTS: &str =
+    "binary(it) & test(/^(accounts|chats|files|gallery|jobs_api|settings)::/)";
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -24,6 +38,7 @@ With arguments, only the tests that `cargo nextest run ARGS` selects:
   cargo xtask test -p pinhole-egress             the tests of one package
   cargo xtask test -E 'test(/^chat::/)'          a nextest filter expression
   cargo xtask test NAME --no-capture             with the output of the test
+  PINHOLE_TEST_DATABASE=postgres cargo xtask test gallery::     servers use PostgreSQL
   cargo xtask test -- --exact chat::reply        the one test with this path")]
 pub(crate) struct Options {
     /// For `cargo nextest run`, such as part of a test's path or `--test NAME`
@@ -35,6 +50,14 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// Only these arguments for nextest.
+    pub(crate) fn of_nextest(arguments: &[&str]) -> Self {
+        Self {
+            nextest: arguments.iter().map(|it| (*it).to_owned()).collect(),
+            test_binary: Vec::new(),
+        }
+    }
+
     /// The arguments as a person typed them, with the `--` that clap removes.
     fn typed(&self) -> Vec<&str> {
         let separator = (!self.test_binary.is_empty()).then_some("--");
@@ -66,9 +89,17 @@ fn is_short_package(argument: &str) -> bool {
     argument.starts_with("-p") && !argument.starts_with("--")
 }
 
+/// What a run of tests has in addition.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Setup<'a> {
+    pub(crate) variables: &'a [(&'a str, &'a str)],
+    /// The directory in which PostgreSQL logs the tests' statements.
+    pub(crate) statement_log: Option<&'a Path>,
+}
+
 /// Runs all tests, or those that the arguments select. The exit code is that of nextest, and its
 /// summary is the last output.
-pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, options: &Options, setup: Setup<'_>) -> Result<ExitCode> {
     let nextest = CARGO_NEXTEST.ensure_installed(workspace)?;
     let has_pages = pages::build(workspace)?;
     engines::build_with_test_guests(workspace)?;
@@ -84,14 +115,45 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         run_documentation_tests(workspace)?;
         sdk::run_tests(workspace)?;
     }
+    let purpose = match setup.statement_log {
+        Some(log) => PostgresUse::StatementLog(log),
+        None => PostgresUse::Tests,
+    };
+    let postgres = PostgresServer::start(purpose);
+    let buckets = Buckets::start(workspace)?;
+    let redis = TestRedis::start()?;
     let binaries = workspace.target.join("nextest");
     announce_build(
         "building and running the tests, which run for about 6 minutes",
         &binaries,
         "3 minutes",
     );
-    let command = workspace.cargo_command(&nextest, &options.nextest_arguments());
-    run_with_test_environment(workspace, command, &workspace.server_program())
+    let server_program = workspace.server_program();
+    let run = |arguments: &[&str], further: &[(&str, &str)]| {
+        let mut command = workspace.cargo_command(&nextest, arguments);
+        if let Some(postgres) = &postgres {
+            command.env(POSTGRES_URL, postgres.url());
+            command.env(POSTGRES_PROGRAMS, postgres.programs());
+        }
+        command.envs(buckets.variables());
+        if let Some(redis) = &redis {
+            command.env(REDIS_URL, redis.url());
+        }
+        command.envs(setup.variables.iter().chain(further).copied());
+        run_with_test_environment(workspace, command, &server_program)
+    };
+    let exit_code = run(&options.nextest_arguments(), &[])?;
+    if postgres.is_none() || !options.typed().is_empty() {
+        return Ok(exit_code);
+    }
+    announce("running the tests of stored state with PostgreSQL");
+    let arguments = ["nextest", "run", "--workspace", "-E", STORED_STATE_TESTS];
+    let exit_code_of_postgres = run(&arguments, &[ON_POSTGRES])?;
+    Ok(if exit_code == ExitCode::SUCCESS {
+        exit_code_of_postgres
+    } else {
+        exit_code
+    })
 }
 
 /// Compiles the engines once for all tests: each test runs in a process of its own, with a data

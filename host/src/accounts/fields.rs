@@ -35,7 +35,7 @@ pub(crate) fn check_role(role: &str) -> Result<(), Error> {
 }
 
 /// The email in lower case, as it is stored.
-pub(super) fn parse_email(email: &str) -> Result<String, Error> {
+pub(crate) fn parse_email(email: &str) -> Result<String, Error> {
     let email = email.trim().to_lowercase();
     let is_valid = email.len() <= MAX_EMAIL_BYTES
         && !email.contains(|letter: char| letter.is_whitespace() || letter.is_control())

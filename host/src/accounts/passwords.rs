@@ -1,4 +1,7 @@
 //! Password hashes (Argon2id), computed at low priority and few at the same time.
+//!
+//! Accounts that were imported from Open WebUI have bcrypt hashes until their user signs in. While there are such
+//! accounts, each attempt computes both hashes, so that the time does not reveal which accounts exist.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +27,22 @@ pub const MAX_PASSWORD_BYTES: usize = 200;
 /// The hash that is verified if an account does not exist: takes as long as any other, and has no known
 /// password.
 const UNKNOWN_ACCOUNT_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+/// The same for bcrypt, with the cost that Open WebUI uses.
+const UNKNOWN_BCRYPT_HASH: &str = "$2b$12$.....................................................";
+/// Length of a bcrypt hash in bytes.
+const BCRYPT_BYTES: usize = 60;
+/// The highest cost of a bcrypt hash that is verified: two to this power rounds, about a second.
+const MAX_BCRYPT_COST: u32 = 14;
+
+/// The hash of an account whose user cannot sign in with a password until it is reset.
+pub(crate) const UNUSABLE_HASH: &str = "!";
+
+/// Whether accounts with bcrypt hashes exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BcryptAccounts {
+    None,
+    Exist,
+}
 
 /// The only place where passwords are hashed.
 pub(super) struct PasswordHasher {
@@ -42,6 +61,18 @@ pub(super) fn check_password(password: &str) -> Result<(), Error> {
         });
     }
     Ok(())
+}
+
+/// True for a hash of Open WebUI that can be verified.
+pub(crate) fn is_bcrypt(hash: &str) -> bool {
+    let Some(rest) = ["$2a$", "$2b$", "$2y$"]
+        .iter()
+        .find_map(|prefix| hash.strip_prefix(prefix))
+    else {
+        return false;
+    };
+    let cost = rest.split('$').next().and_then(|cost| cost.parse().ok());
+    hash.len() == BCRYPT_BYTES && cost.is_some_and(|cost: u32| cost <= MAX_BCRYPT_COST)
 }
 
 impl PasswordHasher {
@@ -65,19 +96,20 @@ impl PasswordHasher {
         &self,
         password: String,
         hash: Option<String>,
+        bcrypt_accounts: BcryptAccounts,
     ) -> Result<bool, Error> {
         if password.len() > MAX_PASSWORD_BYTES {
             return Ok(false);
         }
         self.compute(move || {
-            let is_known = hash.is_some();
-            let is_match = PasswordHash::new(hash.as_deref().unwrap_or(UNKNOWN_ACCOUNT_HASH))
-                .is_ok_and(|hash| {
-                    Argon2::default()
-                        .verify_password(password.as_bytes(), &hash)
-                        .is_ok()
-                });
-            is_match && is_known
+            let (bcrypt_hash, argon2_hash) = match hash {
+                Some(hash) if is_bcrypt(&hash) => (Some(hash), None),
+                hash => (None, hash),
+            };
+            let is_argon2 = verify_argon2(&password, argon2_hash.as_deref());
+            let computes_both = bcrypt_accounts == BcryptAccounts::Exist || bcrypt_hash.is_some();
+            let is_bcrypt = computes_both && verify_bcrypt(&password, bcrypt_hash.as_deref());
+            is_argon2 || is_bcrypt
         })
         .await
     }
@@ -101,6 +133,22 @@ impl PasswordHasher {
     }
 }
 
+/// Takes equally long without a hash.
+fn verify_argon2(password: &str, hash: Option<&str>) -> bool {
+    let parsed = PasswordHash::new(hash.unwrap_or(UNKNOWN_ACCOUNT_HASH));
+    let is_match = parsed.is_ok_and(|parsed| {
+        let verified = Argon2::default().verify_password(password.as_bytes(), &parsed);
+        verified.is_ok()
+    });
+    is_match && hash.is_some()
+}
+
+/// Takes equally long without a hash.
+fn verify_bcrypt(password: &str, hash: Option<&str>) -> bool {
+    let is_match = bcrypt::verify(password, hash.unwrap_or(UNKNOWN_BCRYPT_HASH));
+    is_match.unwrap_or(false) && hash.is_some()
+}
+
 fn hash_blocking(password: &[u8]) -> anyhow::Result<String> {
     let hash = Argon2::default()
         .hash_password(password)
@@ -121,7 +169,8 @@ mod tests {
         assert_ne!(stored, again);
         let verify = async |password: &str, hash: Option<&str>| {
             let hash = hash.map(str::to_owned);
-            passwords.verify(password.to_owned(), hash).await.unwrap()
+            let verified = passwords.verify(password.to_owned(), hash, BcryptAccounts::None);
+            verified.await.unwrap()
         };
         assert!(verify("correct horse", Some(&stored)).await);
         assert!(!verify("Correct horse", Some(&stored)).await);
@@ -141,6 +190,47 @@ mod tests {
             lengths(&unknown),
             lengths(&PasswordHash::new(&again).unwrap())
         );
+    }
+
+    #[tokio::test]
+    async fn password_hasher_verifies_hashes_of_open_webui() {
+        // Made by the Python package bcrypt 5.0.0, as Open WebUI does.
+        let stored = "$2b$04$lm3ulKqhzQA.wCe.OtmZmuoB5vFDCvKGWCnIPVDt1UaRYRGsHjuTO";
+        assert!(is_bcrypt(stored));
+        let passwords = PasswordHasher::new();
+        for bcrypt_accounts in [BcryptAccounts::None, BcryptAccounts::Exist] {
+            for (password, hash, expected) in [
+                ("correct horse", Some(stored), true),
+                ("Correct horse", Some(stored), false),
+                ("correct horse", None, false),
+                ("correct horse", Some(UNUSABLE_HASH), false),
+                ("", Some(UNKNOWN_BCRYPT_HASH), false),
+            ] {
+                let hash = hash.map(str::to_owned);
+                let verified = passwords.verify(password.to_owned(), hash, bcrypt_accounts);
+                assert_eq!(verified.await.unwrap(), expected, "{password}");
+            }
+        }
+    }
+
+    #[test]
+    fn bcrypt_hash_with_other_form_or_high_cost_is_refused() {
+        let rest = "A".repeat(53);
+        assert!(is_bcrypt(&format!("$2y$14${rest}")));
+        for refused in [
+            "",
+            "!",
+            "$2b$12$",
+            &format!("$2b$15${rest}"),
+            &format!("$2b$31${rest}"),
+            &format!("$2b$1x${rest}"),
+            &format!("$2c$12${rest}"),
+            &format!("$2b$12${rest}A"),
+        ] {
+            assert!(!is_bcrypt(refused), "{refused}");
+        }
+        // The unknown account's hash is one that can be verified, so that it takes its time.
+        assert!(bcrypt::verify("x", UNKNOWN_BCRYPT_HASH).is_ok());
     }
 
     #[tokio::test]

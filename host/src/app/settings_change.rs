@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::{Context, Result};
 use pinhole_ground::text::plain;
 
 use super::App;
@@ -25,6 +26,12 @@ pub enum ChangeError {
     Internal(#[from] anyhow::Error),
 }
 
+/// Changes that were refused together.
+pub struct RefusedChanges {
+    pub changes: Vec<Change>,
+    pub reason: String,
+}
+
 impl App {
     /// Changes all of these settings, or none, even if the caller disconnects. The next request uses the new
     /// settings; running jobs continue with the old ones.
@@ -36,6 +43,48 @@ impl App {
         self.change_settings_with(user, |_| Ok(changes)).await
     }
 
+    /// Makes all of these changes at once, without those that a refusal names. Returns what was refused.
+    pub async fn change_accepted_settings(
+        self: &Arc<Self>,
+        user: &User,
+        changes: Vec<Change>,
+    ) -> Result<Vec<RefusedChanges>> {
+        let (app, user) = (self.clone(), user.clone());
+        let task = tokio::spawn(async move {
+            let _lock = app.settings.lock().await;
+            app.apply_newer_settings().await?;
+            app.apply_accepted_changes(&user, changes).await
+        });
+        task.await?
+    }
+
+    /// The same. The caller holds the lock of the settings, and has the newest ones.
+    pub(super) async fn apply_accepted_changes(
+        &self,
+        user: &User,
+        mut changes: Vec<Change>,
+    ) -> Result<Vec<RefusedChanges>> {
+        let mut refused = Vec::new();
+        while !changes.is_empty() {
+            let reason = match self.apply_changes(user, changes.clone()).await {
+                Ok(()) => break,
+                Err(ChangeError::Refused(reason)) => reason,
+                Err(ChangeError::Internal(error)) => return Err(error),
+            };
+            let is_named = |change: &Change| change.key().is_named_in(&reason);
+            let names_one = changes.iter().any(is_named);
+            let (named, others) = changes
+                .into_iter()
+                .partition(|change| !names_one || is_named(change));
+            changes = others;
+            refused.push(RefusedChanges {
+                changes: named,
+                reason,
+            });
+        }
+        Ok(refused)
+    }
+
     /// The same for changes that depend on the settings. No other change comes between.
     pub(super) async fn change_settings_with(
         self: &Arc<Self>,
@@ -45,6 +94,7 @@ impl App {
         let (app, user) = (self.clone(), user.clone());
         let task = tokio::spawn(async move {
             let _lock = app.settings.lock().await;
+            app.apply_newer_settings().await?;
             let changes = changes(&app.settings.overlay())?;
             app.apply_changes(&user, changes).await
         });
@@ -68,13 +118,40 @@ impl App {
         let environment = plan.overlay.environment();
         let rules = Rules::from_environment(environment).map_err(refused)?;
         let snapshot = self.jobs.prepare(environment).await.map_err(refused)?;
-        self.settings.save(&plan).await.map_err(|error| {
+        let saved = self.settings.save(&plan).await.map_err(|error| {
             anyhow::Error::from(error).context("cannot write the settings to the database")
+        })?;
+        let revision = saved.ok_or_else(|| {
+            // As for a database that is busy: the client tries again.
+            let error = anyhow::Error::from(sqlx::Error::PoolTimedOut);
+            error.context("another server changed settings at the same time")
         })?;
         self.accounts.publish(rules);
         self.jobs.publish(snapshot);
-        tracing::info!("user {} changed {}", user.id, plan.names().join(", "));
-        self.settings.publish(plan.overlay);
+        let author = if user.id.is_empty() {
+            &user.name
+        } else {
+            &user.id
+        };
+        tracing::info!("user {author} changed {}", plan.names().join(", "));
+        self.settings.publish(plan.overlay, revision);
+        Ok(())
+    }
+
+    /// Applies what another server or command has stored since this one read the settings. The caller holds the lock
+    /// of the settings.
+    pub(super) async fn apply_newer_settings(&self) -> Result<()> {
+        let newer = self.settings.newer_overlay().await;
+        let Some((overlay, revision)) = newer.context("cannot read the settings")? else {
+            return Ok(());
+        };
+        let environment = overlay.environment();
+        let rules = Rules::from_environment(environment).map_err(anyhow::Error::msg)?;
+        let snapshot = self.jobs.prepare(environment).await;
+        let snapshot = snapshot.map_err(anyhow::Error::msg)?;
+        self.accounts.publish(rules);
+        self.jobs.publish(snapshot);
+        self.settings.publish(overlay, revision);
         Ok(())
     }
 }

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::message::{content_text, last_user_text, role};
 use super::model::Completion;
+use super::response_storage::StorageAttempts;
 use super::{Chat, MAX_REASON_BYTES, Reply, Turn, status, upstream_work};
 use crate::event::{COMPLETION, MessageEvents};
-use crate::store::FinishedResponse;
+use crate::store::{FinishedResponse, MessageLink};
 use response_text::{ResponseText, error_message};
 
 /// Minimum time between two events with the text so far.
@@ -25,7 +26,8 @@ const MAX_TITLE_BYTES: usize = 100;
 /// Length of an error response that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
-/// Runs the turn until it is done or stopped, stores its response, and emits its end.
+/// Runs the turn until it is done or stopped, stores its response, and emits its end. If another process continues the
+/// turn's job, that one does so (`continued_turn`).
 ///
 /// Source: Open WebUI `utils/middleware.py` and `main.py`: the text so far, and `done` at the end;
 /// `chat:message:error` and `chat:tasks:cancel` after a failure; only the latter after a stop.
@@ -42,6 +44,9 @@ pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
         // On the heap: the future of a turn is long.
         result = Box::pin(respond(chat, turn, &events, &mut text)) => Some(result),
     };
+    if upstream_work.is_released() {
+        return;
+    }
     let failure = match &result {
         Some(Err(reason)) => Some(plain(reason, MAX_REASON_BYTES)),
         _ => None,
@@ -51,10 +56,21 @@ pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
         let status = json!({"description": upstream_work::NOTE, "done": true});
         status::emit(chat, &events, target.chat_id.as_deref(), status).await;
     }
-    let stored_title = store_response(chat, &events, &text, failure.as_deref()).await;
-    emit_end(&events, result, failure, text, stored_title);
+    let failure = failure.as_deref();
+    let mut stored = store_response(chat, &events, &text, failure).await;
+    let stored_title = stored.as_ref().ok().cloned().flatten();
+    emit_end(&events, result, failure, &text, stored_title);
     if let Some(title) = new_title {
         events.emit("chat:title", title.into());
+    }
+    let attempts = StorageAttempts::new();
+    while let Err(error) = &stored {
+        let message_id = &events.target.message_id;
+        tracing::error!("cannot store response {message_id}: {error}");
+        if !attempts.wait(error).await {
+            return;
+        }
+        stored = store_response(chat, &events, &text, failure).await;
     }
 }
 
@@ -62,15 +78,15 @@ pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
 fn emit_end(
     events: &MessageEvents,
     result: Option<Result<(), String>>,
-    failure: Option<String>,
-    text: ResponseText,
+    failure: Option<&str>,
+    text: &ResponseText,
     title: Option<String>,
 ) {
     if let Some(Ok(())) = result {
         let mut done = json!({"done": true, "content": text.content});
         if let Some(done) = done.as_object_mut() {
             done.extend(title.map(|title| ("title".to_owned(), title.into())));
-            done.extend(text.usage.map(|usage| ("usage".to_owned(), usage)));
+            done.extend(text.usage.clone().map(|usage| ("usage".to_owned(), usage)));
         }
         return events.emit(COMPLETION, done);
     }
@@ -187,11 +203,13 @@ async fn record_start(chat: &Chat, events: &MessageEvents) {
     let Some(chat_id) = target.chat_id.as_deref() else {
         return;
     };
-    let recorded = chat
-        .store
-        .add_running_turn(&target.user_id, chat_id, &target.message_id)
-        .await;
-    if let Err(error) = recorded {
+    let message = MessageLink {
+        chat_id,
+        message_id: &target.message_id,
+    };
+    let host = chat.active_jobs.durable_host();
+    let recorded = chat.store.add_running_turn(&target.user_id, message, host);
+    if let Err(error) = recorded.await {
         tracing::error!("cannot record a turn of chat {chat_id}: {error}");
     }
 }
@@ -202,9 +220,11 @@ async fn store_response(
     events: &MessageEvents,
     text: &ResponseText,
     failure: Option<&str>,
-) -> Option<String> {
+) -> sqlx::Result<Option<String>> {
     let target = &events.target;
-    let chat_id = target.chat_id.as_deref()?;
+    let Some(chat_id) = target.chat_id.as_deref() else {
+        return Ok(None);
+    };
     let mut fields = Map::from_iter([("done".to_owned(), true.into())]);
     fields.extend(failure.map(|why| ("error".to_owned(), json!({"content": why}))));
     fields.extend(text.usage.clone().map(|usage| ("usage".to_owned(), usage)));
@@ -215,16 +235,10 @@ async fn store_response(
         content: &text.content,
         fields: &fields,
     };
+    let title = chat.store.finish_response(response).await?;
     let message_id = &target.message_id;
-    let stored = async {
-        let title = chat.store.finish_response(response).await?;
-        chat.store.remove_running_turn(chat_id, message_id).await?;
-        Ok::<_, sqlx::Error>(title)
-    };
-    stored.await.unwrap_or_else(|error| {
-        tracing::error!("cannot store response {message_id} in chat {chat_id}: {error}");
-        None
-    })
+    chat.store.remove_running_turn(chat_id, message_id).await?;
+    Ok(title)
 }
 
 #[cfg(test)]

@@ -11,14 +11,16 @@ use super::history::is_temporary;
 use super::outcome::{Outcome, TurnImages};
 use super::prompt::Prompt;
 use super::{Chat, Turn};
-use crate::files::NoRoom;
+use crate::files::{NoRoom, SaveError};
 use crate::jobs::{
-    self, CompletedJob, ImageOrigin, JobPlan, JobRequest, JobRun, NewJob, NewJobOrigin, Operation,
-    ProgressEvents, RequestRecord,
+    self, AcceptError, CompletedJob, Continuation, Followed, ImageOrigin, JobPlan, JobRequest,
+    JobRun, NewJob, NewJobOrigin, Operation, ProgressEvents, RequestRecord,
 };
 
 /// Time after a stop in which an engine finds out whether its upstream can be stopped.
 const STOP_TIME: Duration = Duration::from_secs(10);
+/// Why a turn has no image here.
+const RELEASED: &str = "another process continues the image";
 
 /// The result of an attempt to edit.
 pub(super) enum EditResult {
@@ -143,7 +145,7 @@ fn refusal(error: NoRoom) -> String {
 
 /// Runs a job, emits its progress, and stores its images with the turn's message.
 async fn run(chat: &Chat, turn: &Turn, mut job: TurnJob) -> Result<TurnImages, Failure> {
-    let room = chat.files.require_room(&turn.user, 0).await;
+    let room = chat.files.require_image_room(&turn.user, 0).await;
     room.map_err(|error| Failure::Other(refusal(error)))?;
     let plan = std::mem::replace(&mut job.plan, Err(jobs::Error::Starting));
     let plan = plan.map_err(Failure::Job)?;
@@ -157,7 +159,10 @@ async fn run(chat: &Chat, turn: &Turn, mut job: TurnJob) -> Result<TurnImages, F
         chat.jobs
             .check(&plan, &job.request, edit.as_ref())
             .map_err(Failure::Job)?;
-        record = start_record(chat, turn, &plan, &job, edit.as_ref()).await;
+        record = start_record(chat, turn, &plan, &job, edit.as_ref()).await?;
+    }
+    if let Some(run) = &record {
+        turn.upstream_work.set_job(run.released());
     }
     let context = match &record {
         Some(run) => run.context.clone(),
@@ -171,7 +176,7 @@ async fn run(chat: &Chat, turn: &Turn, mut job: TurnJob) -> Result<TurnImages, F
     };
     let call = chat.jobs.run(&plan, job.request.clone(), edit, &context);
     let call = Box::pin(turn.upstream_work.wait_for(&plan, &context, call));
-    let result = match &mut record {
+    let followed = match &mut record {
         Some(run) => run.follow(call).await,
         None => {
             let progress = ProgressEvents {
@@ -180,14 +185,21 @@ async fn run(chat: &Chat, turn: &Turn, mut job: TurnJob) -> Result<TurnImages, F
                 job_id: None,
                 decoder: chat.jobs.decoder(),
             };
-            Some(progress.follow(call).await)
+            Followed::Done(progress.follow(call).await)
         }
     };
-    let Some(result) = result else {
-        if let Some(run) = record {
-            run.cancel().await;
+    let result = match followed {
+        Followed::Done(result) => result,
+        Followed::Stopped => {
+            if let Some(run) = record {
+                run.cancel().await;
+            }
+            return Err(Failure::Other(stopped(turn)));
         }
-        return Err(Failure::Other(stopped(turn)));
+        Followed::Released => {
+            notice.is_needed = false;
+            return Err(Failure::Other(RELEASED.to_owned()));
+        }
     };
     notice.is_needed = false;
     match result {
@@ -201,14 +213,14 @@ async fn run(chat: &Chat, turn: &Turn, mut job: TurnJob) -> Result<TurnImages, F
     }
 }
 
-/// Adds the row of a job. `None` if there is no such row; the job runs anyway.
+/// Adds the row of a job. `None` if there is no such row; the job runs anyway, unless the server shuts down.
 async fn start_record(
     chat: &Chat,
     turn: &Turn,
     plan: &JobPlan,
     job: &TurnJob,
     edit: Option<&Edit>,
-) -> Option<JobRun> {
+) -> Result<Option<JobRun>, Failure> {
     let chat_id = turn.chat_id.as_deref();
     let record = RequestRecord::new(&job.request, turn.engine.as_deref(), edit);
     let new = NewJob {
@@ -224,12 +236,22 @@ async fn start_record(
         } else {
             record.to_json().ok()
         },
+        edit,
+        continuation: Continuation::of_turn(
+            turn.requester.chat_model.clone(),
+            job.written_prompt.is_some(),
+            job.warning.clone(),
+        ),
         idempotency: None,
     };
-    let added = chat.active_jobs.add(new).await;
-    added
-        .inspect_err(|error| tracing::error!("cannot record the job of a chat: {error}"))
-        .ok()
+    match chat.active_jobs.add(new).await {
+        Ok(run) => Ok(Some(run)),
+        Err(error @ AcceptError::ShuttingDown) => Err(Failure::Other(error.to_string())),
+        Err(error) => {
+            tracing::error!("cannot record the job of a chat: {error}");
+            Ok(None)
+        }
+    }
 }
 
 /// Stores the images of a job with the turn's message.
@@ -251,23 +273,27 @@ async fn save(
         completed.remove_prompts();
         origin.prompt = None;
     }
-    let saved = completed
-        .save(&chat.files, &chat.store, &turn.user, Some(origin))
-        .await;
-    let files = match saved {
-        Ok(files) => files,
-        Err(error) => {
-            let id = &completed.job;
-            tracing::error!(job = id, "cannot store the images of job {id}: {error:#}");
-            if let Some(run) = record {
-                run.fail_to_store().await;
-            }
-            return Err(Failure::Other("the image could not be stored".to_owned()));
+    let saved = match record {
+        Some(run) => {
+            let saved = run.save(&completed, &turn.user, Some(origin)).await;
+            saved.map(|ended| ended.files).map_err(|(error, _)| error)
+        }
+        None => {
+            let saved = completed.save(&chat.files, &chat.store, &turn.user, Some(origin));
+            saved.await.map_err(|error| {
+                let id = &completed.job;
+                tracing::error!(job = id, "cannot store the images of job {id}: {error:#}");
+                SaveError::Other(error)
+            })
         }
     };
-    if let Some(run) = record {
-        run.finish(&completed, &files).await;
-    }
+    let files = saved.map_err(|error| {
+        let reason = match error {
+            SaveError::Taken => RELEASED,
+            SaveError::Other(_) => "the image could not be stored",
+        };
+        Failure::Other(reason.to_owned())
+    })?;
     Ok(TurnImages {
         files,
         is_edit: job.operation == Operation::Edit,

@@ -53,6 +53,8 @@ impl<'a> StatusReport<'a> {
                 self.events.emit("files", json!({"files": entries}));
                 Ok(images)
             }
+            // The process that continues the job reports it.
+            Err(reason) if self.turn.upstream_work.is_released() => Err(reason),
             Err(reason) => {
                 let reason = plain(&reason, MAX_REASON_BYTES);
                 self.emit(json!({

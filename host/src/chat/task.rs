@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Chat, Turn, background};
+use crate::cluster::{Cluster, TaskOwner};
 use crate::event::MessageEvents;
 
 /// Tasks of one user.
@@ -17,10 +18,12 @@ pub const MAX_TASKS: usize = 20;
 pub const MAX_ALL_TASKS: usize = 1_000;
 
 /// The running tasks. Clones share them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tasks {
     running: Arc<Mutex<HashMap<String, Task>>>,
     tracker: TaskTracker,
+    /// The hosts that run tasks too.
+    cluster: Option<Cluster>,
 }
 
 #[derive(Debug)]
@@ -39,7 +42,26 @@ pub enum StartError {
     ServerLimit,
 }
 
+/// What became of a request to stop a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopOutcome {
+    Stopped,
+    /// The user has no such running task.
+    Unknown,
+    /// Another host runs the task, and does not respond.
+    Unconfirmed,
+}
+
 impl Tasks {
+    #[must_use]
+    pub fn new(cluster: Option<Cluster>) -> Self {
+        Self {
+            running: Arc::default(),
+            tracker: TaskTracker::new(),
+            cluster,
+        }
+    }
+
     /// Starts turns of a user in the background: all of them or none. Returns the ids of their tasks.
     pub fn start(&self, chat: &Arc<Chat>, turns: Vec<Turn>) -> Result<Vec<String>, StartError> {
         let mut running = self.running();
@@ -86,27 +108,80 @@ impl Tasks {
             chat_id: turn.chat_id.clone(),
             stop: registration.stop.clone(),
         };
+        if let Some(cluster) = &self.cluster {
+            let owner = TaskOwner {
+                user_id: task.user_id.clone(),
+                chat_id: task.chat_id.clone(),
+            };
+            cluster.add_task(&registration.id, owner);
+        }
         running.insert(registration.id.clone(), task);
         registration
     }
 
-    /// The ids of a user's tasks in a chat, in no order.
-    #[must_use]
-    pub fn of_chat(&self, user_id: &str, chat_id: &str) -> Vec<String> {
+    /// The ids of a user's tasks in a chat on all hosts, in no order.
+    pub async fn of_chat(&self, user_id: &str, chat_id: &str) -> Vec<String> {
+        let mut ids = self.own_of_chat(user_id, chat_id);
+        if let Some(cluster) = &self.cluster {
+            let of_all = cluster.tasks_of_chat(user_id, chat_id).await;
+            let running = self.running();
+            // The list may still have one of this host that has ended.
+            ids.extend(of_all.into_iter().filter(|id| !running.contains_key(id)));
+        }
+        ids
+    }
+
+    /// The ids of a user's tasks in a chat on this host.
+    fn own_of_chat(&self, user_id: &str, chat_id: &str) -> Vec<String> {
         let running = self.running();
         let of_chat = running.iter().filter(|(_, it)| it.is_in(user_id, chat_id));
         of_chat.map(|(id, _)| id.clone()).collect()
     }
 
-    /// Stops a user's task. Returns false if it does not exist or is already done.
-    pub fn stop(&self, user_id: &str, id: &str) -> bool {
+    /// Stops a user's task on any host.
+    pub async fn stop(&self, user_id: &str, id: &str) -> StopOutcome {
+        if self.stop_own(Some(user_id), id) {
+            return StopOutcome::Stopped;
+        }
+        let Some(cluster) = &self.cluster else {
+            return StopOutcome::Unknown;
+        };
+        if !cluster.has_task(id, user_id).await {
+            return StopOutcome::Unknown;
+        }
+        if cluster.stop_task(id, Some(user_id)).await {
+            StopOutcome::Stopped
+        } else {
+            StopOutcome::Unconfirmed
+        }
+    }
+
+    /// Stops a task of this host; if a user is named, only a task of this user. Returns false if it does not exist or is
+    /// already done.
+    #[must_use]
+    pub fn stop_own(&self, user_id: Option<&str>, id: &str) -> bool {
         let running = self.running();
-        let task = running.get(id).filter(|task| task.user_id == user_id);
+        let is_of = |task: &&Task| user_id.is_none_or(|it| task.user_id == it);
+        let task = running.get(id).filter(is_of);
         task.inspect(|task| task.stop.cancel()).is_some()
     }
 
-    /// Stops all tasks of a user in a chat. Returns the number of those that were not stopped before.
-    pub fn stop_chat(&self, user_id: &str, chat_id: &str) -> usize {
+    /// Stops all tasks of a user in a chat on all hosts. Returns the number of those that were not stopped before.
+    pub async fn stop_chat(&self, user_id: &str, chat_id: &str) -> usize {
+        let mut stopped = self.stop_own_chat(user_id, chat_id);
+        let Some(cluster) = &self.cluster else {
+            return stopped;
+        };
+        let own = self.own_of_chat(user_id, chat_id);
+        let all = cluster.tasks_of_chat(user_id, chat_id).await;
+        let others = all.iter().filter(|id| !own.contains(id));
+        let stops = others.map(|id| cluster.stop_task(id, Some(user_id)));
+        let confirmed = futures_util::future::join_all(stops).await;
+        stopped += confirmed.into_iter().filter(|it| *it).count();
+        stopped
+    }
+
+    fn stop_own_chat(&self, user_id: &str, chat_id: &str) -> usize {
         let running = self.running();
         let of_chat = running.values().filter(|it| it.is_in(user_id, chat_id));
         let continued = of_chat.filter(|task| !task.stop.is_cancelled());
@@ -167,10 +242,13 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.tasks.running().remove(&self.id);
+        if let Some(cluster) = &self.tasks.cluster {
+            cluster.remove_task(&self.id);
+        }
         let target = self.events.as_ref().map(|events| &events.target);
         let is_last = target.is_some_and(|target| {
             let chat_id = target.chat_id.as_deref().unwrap_or_default();
-            self.tasks.of_chat(&target.user_id, chat_id).is_empty()
+            self.tasks.own_of_chat(&target.user_id, chat_id).is_empty()
         });
         if is_last {
             self.emit_activity(false);

@@ -7,26 +7,48 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use pinhole_ground::guard::Guard;
 
+use crate::cluster::{Cluster, Quota as SharedQuota, RateScope};
+
 /// Users whose requests are remembered. Beyond that, those who have been idle for a minute are forgotten.
 const MAX_USERS: usize = 10_000;
 
-/// Limits the requests of each user. A user may send those of one minute at once.
+/// Limits the requests of each user. A user may send those of one minute at once, to all hosts together.
 pub struct RequestRate {
     limiter: DefaultKeyedRateLimiter<String>,
     clock: DefaultClock,
+    quota: SharedQuota,
+    cluster: Option<Cluster>,
 }
 
 impl RequestRate {
     #[must_use]
-    pub fn per_minute(requests: NonZeroU32) -> Self {
+    pub fn per_minute(requests: NonZeroU32, cluster: Option<Cluster>) -> Self {
         Self {
             limiter: RateLimiter::keyed(Quota::per_minute(requests)),
             clock: DefaultClock::default(),
+            quota: SharedQuota {
+                max: requests,
+                window: Duration::from_secs(60),
+            },
+            cluster,
         }
     }
 
     /// Counts a request. The error is the time to wait.
-    pub fn count(&self, user_id: &str) -> Result<(), Duration> {
+    pub async fn count(&self, user_id: &str) -> Result<(), Duration> {
+        self.count_own(user_id)?;
+        let Some(cluster) = &self.cluster else {
+            return Ok(());
+        };
+        let scope = RateScope::Requests;
+        match cluster.count(scope, user_id, self.quota).await {
+            Some(wait) if Guard::RequestRate.applies(!wait.is_zero()) => Err(wait),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a request to this host.
+    fn count_own(&self, user_id: &str) -> Result<(), Duration> {
         if self.limiter.len() > MAX_USERS {
             self.limiter.retain_recent();
         }
@@ -43,14 +65,14 @@ impl RequestRate {
 mod tests {
     use super::*;
 
-    #[test]
-    fn rate_limits_each_user_alone() {
-        let rate = RequestRate::per_minute(NonZeroU32::new(3).unwrap());
+    #[tokio::test]
+    async fn rate_limits_each_user_alone() {
+        let rate = RequestRate::per_minute(NonZeroU32::new(3).unwrap(), None);
         for _ in 0..3 {
-            rate.count("ada").unwrap();
+            rate.count("ada").await.unwrap();
         }
-        let wait = rate.count("ada").unwrap_err();
+        let wait = rate.count("ada").await.unwrap_err();
         assert!(wait <= Duration::from_secs(20), "{wait:?}");
-        rate.count("bea").unwrap();
+        rate.count("bea").await.unwrap();
     }
 }

@@ -9,9 +9,12 @@ use std::io::ErrorKind;
 use anyhow::Result;
 use cap_std::fs::Dir;
 use clap::Args;
+use pinhole::app::open_store;
+use pinhole::cluster;
 use pinhole::config::Config;
+use pinhole::files::{self, StorageProvider};
 use pinhole::jobs::{Binding, Jobs};
-use pinhole::store::Store;
+use pinhole::store::{DatabaseLocation, Store};
 use pinhole_ground::{data_dir, disk};
 use serde::Serialize;
 
@@ -91,6 +94,8 @@ impl Checks {
             Err(error) => self.add("configuration", Status::Failed, error.to_string()),
         }
         self.check_data_dir(config).await;
+        self.check_bucket(config).await;
+        self.check_redis(config).await;
         match CommandJobs::open(config, MissingData::Temporary).await {
             Ok(opened) => {
                 self.check_engines(&opened.jobs);
@@ -100,6 +105,20 @@ impl Checks {
                     .await;
             }
             Err(error) => self.add("engines", Status::Failed, format!("{error:#}")),
+        }
+    }
+
+    async fn check_redis(&mut self, config: &Config) {
+        const NAME: &str = "redis";
+        let Some(redis) = &config.redis else { return };
+        match cluster::check(redis).await {
+            Ok(()) => self.add(NAME, Status::Ok, "the Redis of REDIS_URL responds"),
+            Err(error) => {
+                let message = format!(
+                    "cannot reach the Redis of REDIS_URL: {error}; start it, or correct the variable"
+                );
+                self.add(NAME, Status::Warning, message);
+            }
         }
     }
 
@@ -140,15 +159,18 @@ impl Checks {
             self.add(NAME, Status::Warning, message);
         }
         self.check_disk(&directory, config);
-        if !directory.exists(Store::FILE) {
+        if !Store::exists(&directory, &config.database) {
             return;
         }
-        match Store::open(&config.data).await {
-            Ok(_) => self.add(
-                "database",
-                Status::Ok,
-                format!("{} can be used", Store::FILE),
-            ),
+        match open_store(config).await {
+            Ok(_) => {
+                let name = match &config.database {
+                    DatabaseLocation::DataDirectory => Store::FILE.to_owned(),
+                    DatabaseLocation::Sqlite(file) => file.display().to_string(),
+                    DatabaseLocation::Postgres(server) => format!("PostgreSQL at {server}"),
+                };
+                self.add("database", Status::Ok, format!("{name} can be used"));
+            }
             Err(error) => self.add("database", Status::Failed, format!("{error:#}")),
         }
     }
@@ -168,6 +190,17 @@ impl Checks {
                 Status::Warning,
                 format!("cannot read the free space: {error:#}"),
             ),
+        }
+    }
+
+    async fn check_bucket(&mut self, config: &Config) {
+        let StorageProvider::Bucket(bucket) = &config.storage_provider else {
+            return;
+        };
+        let name = format!("bucket {}", bucket.service.name());
+        match files::check_provider(&config.storage_provider).await {
+            Ok(()) => self.add(name, Status::Ok, "it can be written and read"),
+            Err(error) => self.add(name, Status::Failed, format!("{error:#}")),
         }
     }
 

@@ -114,7 +114,7 @@ impl EngineControl {
             Self::Directory(directory) => {
                 let snapshot = directory.snapshot().await?;
                 for name in names {
-                    details.push(directory.releases.details(name, snapshot)?);
+                    details.push(directory.releases.details(name, snapshot).await?);
                 }
             }
         }
@@ -126,7 +126,7 @@ impl EngineControl {
             Self::Server(server) => server.get(&engine_path(engine, "")).await,
             Self::Directory(directory) => {
                 let snapshot = directory.snapshot().await?;
-                Ok(directory.releases.details(engine, snapshot)?)
+                Ok(directory.releases.details(engine, snapshot).await?)
             }
         }
     }

@@ -21,6 +21,7 @@ pub(crate) async fn show(config: &Config, engine: &str, as_json: bool) -> Result
         engine: status,
         serving,
         pending,
+        hosts,
         ..
     } = &details;
     match serving {
@@ -41,6 +42,15 @@ pub(crate) async fn show(config: &Config, engine: &str, as_json: bool) -> Result
         if !version.reason.is_empty() {
             println!("             {}", version.reason);
         }
+    }
+    for host in hosts {
+        let has = match (&host.problem, host.is_loaded) {
+            (Some(problem), _) => format!("cannot load the newest version, which {problem}"),
+            (None, true) => "has the newest version".to_owned(),
+            (None, false) => "loads the newest version".to_owned(),
+        };
+        let (name, version) = (&host.name, &host.program_version);
+        println!("  host       {name} (pinhole {version}) {has}");
     }
     if let Some(pending) = pending {
         println!("{}: {}", pending.file, pending.reason);

@@ -47,7 +47,8 @@ pub(crate) struct EngineTest {
 pub(super) fn code_cache(config: &Config) -> Option<PathBuf> {
     let cache = if let Some(cache) = &config.cache {
         cache.clone()
-    } else if data_dir::open(&config.data).is_ok_and(|data| data.exists(Store::FILE)) {
+    } else if data_dir::open(&config.data).is_ok_and(|data| Store::exists(&data, &config.database))
+    {
         config.data.clone()
     } else {
         config.own_cache.clone()?

@@ -138,7 +138,8 @@ fn parse_lifetime(text: &str) -> Result<i64, String> {
     secs.ok_or_else(|| "use a time of at most ten years such as 12h, 30d or 52w".to_owned())
 }
 
-fn unix_time() -> i64 {
+/// The current time in seconds since 1970.
+pub(super) fn unix_time() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     since_epoch.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }

@@ -12,6 +12,7 @@ use axum::routing::get;
 use pinhole::app::{self, App};
 use pinhole::config::{Config, ListenAddress};
 use pinhole::control;
+use pinhole::files;
 use pinhole::jobs::Snapshot;
 use pinhole::releases::EngineStart;
 use pinhole::settings::Settings;
@@ -58,6 +59,7 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
         Some(_) => Some(Metrics::install(RefusalKind::ALL.map(RefusalKind::name))?),
         None => None,
     };
+    files::check_provider(&config.storage_provider).await?;
     // Held until the process ends.
     let lock = app::lock_data_dir(config)?;
     let (app, engine_start) = App::start(config).await?;
@@ -82,10 +84,14 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
     }
     tokio::spawn(app.clone().maintain());
     tokio::spawn(app.active_jobs.clone().clean_up_hourly());
+    tokio::spawn(app.active_jobs.clone().extend_leases());
     tokio::spawn(app.clone().store_last_uses());
     tokio::spawn(app.clone().announce_engine_changes());
+    tokio::spawn(app.clone().follow_hosts());
+    tokio::spawn(app.clone().share_settings());
     tokio::spawn(reload_at_hangups(hangups, config.clone(), app.clone()));
     tokio::spawn(app.store.clone().index_texts());
+    tokio::spawn(app.files.clone().watch_bucket());
     tokio::spawn(return_memory(app.clone()));
     // Stops with the process. The next start repeats an interrupted sweep.
     tokio::spawn(app.files.clone().clean_up_hourly(config.file_retention));
@@ -100,7 +106,7 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
         shutdown_requested.await;
         Ok(())
     };
-    run(listener, commands, app, stopped).await
+    run(config, listener, commands, app, stopped).await
 }
 
 /// Returns the memory of calls to the system while none runs.
@@ -123,15 +129,17 @@ async fn add_engines(config: Config, app: Arc<App>, start: EngineStart) -> Resul
     warn_about_settings(&config, &app);
     tokio::spawn(app.releases.clone().follow_directory());
     tokio::spawn(app.releases.clone().watch());
+    tokio::spawn(app.clone().take_jobs());
     if !was_complete {
         println!("{}", engines_line(&app.jobs.snapshot()));
     }
     Ok(())
 }
 
-/// Serves requests until the server is to stop, then stops turns and jobs, and sends their responses. Returns
-/// why it stopped.
+/// Serves requests until the server is to stop. Then waits until jobs have ended, hands over or stops those that remain,
+/// and sends their responses. Returns why it stopped.
 async fn run(
+    config: &Config,
     listener: TcpListener,
     commands: Option<UnixListener>,
     app: Arc<App>,
@@ -145,6 +153,7 @@ async fn run(
     let mut serving = std::pin::pin!(web::serve(listener, app.clone(), shutdown.clone()));
     let timeout = async {
         reason = stopped.await;
+        drain(config, &app).await;
         app.active_jobs.start_shutdown();
         shutdown.cancel();
         // Clients do not close their event streams.
@@ -168,6 +177,19 @@ async fn run(
     tokio::time::timeout(RESPONSE_TIMEOUT, stored).await.ok();
     app.store.store_last_uses().await;
     reason
+}
+
+/// Waits until the active jobs have ended, at most as long as configured, or until another signal. Hands over what can
+/// continue elsewhere.
+async fn drain(config: &Config, app: &App) {
+    let again = shutdown_signal();
+    app.active_jobs.start_drain();
+    tokio::select! {
+        () = app.active_jobs.wait_until_idle() => {}
+        () = tokio::time::sleep(config.drain_time) => {}
+        () = again => {}
+    }
+    app.active_jobs.hand_over().await;
 }
 
 /// Listens for commands of this machine. Without that, the server works.

@@ -1,10 +1,12 @@
 //! The recent events of each user.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::{COMPLETION, PROGRESS, ReceivedEvent};
+use crate::cluster::StreamId;
 
 /// Stored events of one user.
 pub(super) const MAX_EVENTS: usize = 256;
@@ -14,6 +16,8 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 pub(super) const MAX_ALL_BYTES: usize = 64 << 20;
 /// Users without listeners whose events are stored.
 pub(super) const MAX_BACKLOGS: usize = 20_000;
+/// Processes of other hosts whose newest events a backlog knows.
+const MAX_ORIGINS: usize = 64;
 
 /// The backlogs of all users.
 #[derive(Debug, Default)]
@@ -32,7 +36,20 @@ pub(super) struct Backlog {
     bytes: usize,
     /// The number of the newest event that was dropped without a replacement.
     lost: u64,
+    /// The position of the stream at that event.
+    lost_position: Option<StreamId>,
     newest: watch::Sender<u64>,
+    /// The stream up to here is in the backlog, or was. `None` while events of other hosts do not reach it.
+    position: Option<StreamId>,
+    /// The newest event of each process of other hosts.
+    origins: HashMap<Arc<str>, u64>,
+}
+
+/// The process of another host that emitted an event, and the number there.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) process: Arc<str>,
+    pub(super) number: u64,
 }
 
 #[derive(Debug)]
@@ -41,6 +58,10 @@ pub(super) struct StoredEvent {
     pub(super) message_id: String,
     pub(super) has_preview: bool,
     pub(super) bytes: usize,
+    /// Where the stream has it, if another host has emitted it.
+    pub(super) position: Option<StreamId>,
+    /// `None` if this process has emitted it.
+    pub(super) origin: Option<Origin>,
 }
 
 impl Backlogs {
@@ -53,17 +74,67 @@ impl Backlogs {
         self.by_user.get(user_id)
     }
 
-    /// Adds the event that the function creates with its number, and notifies the user's listeners.
-    pub(super) fn push(&mut self, user_id: &str, new_event: impl FnOnce(u64) -> StoredEvent) {
+    /// Adds the event that the function creates with its number and the position of the stream, and notifies the user's
+    /// listeners. Returns the number.
+    pub(super) fn push(
+        &mut self,
+        user_id: &str,
+        new_event: impl FnOnce(u64, Option<StreamId>) -> StoredEvent,
+    ) -> u64 {
         let number = self.newest + 1;
         let backlog = self.of_user(user_id);
         let before = backlog.bytes;
-        backlog.push(new_event(number));
+        backlog.push(new_event(number, backlog.position));
         let after = backlog.bytes;
         backlog.newest.send_replace(number);
         self.newest = number;
         self.bytes = self.bytes + after - before;
         self.shrink();
+        number
+    }
+
+    /// The same for an event of another host. A user without a backlog is ignored.
+    pub(super) fn push_to_existing(
+        &mut self,
+        user_id: &str,
+        new_event: impl FnOnce(u64, Option<StreamId>) -> StoredEvent,
+    ) {
+        if self.by_user.contains_key(user_id) {
+            self.push(user_id, new_event);
+        }
+    }
+
+    /// Sets how far the stream of a user was delivered.
+    pub(super) fn set_position(&mut self, user_id: &str, position: Option<StreamId>) {
+        if let Some(backlog) = self.by_user.get_mut(user_id) {
+            backlog.position = position;
+        }
+    }
+
+    /// The listeners of a user get a gap: events of another host were lost.
+    pub(super) fn lose(&mut self, user_id: &str) {
+        let number = self.newest + 1;
+        let Some(backlog) = self.by_user.get_mut(user_id) else {
+            return;
+        };
+        (backlog.lost, backlog.lost_position) = (number, backlog.position);
+        backlog.newest.send_replace(number);
+        self.newest = number;
+    }
+
+    /// Is this event of another host newer than those that the backlog got from there? Number 0 always is.
+    pub(super) fn is_new(&mut self, user_id: &str, origin: &Origin) -> bool {
+        let Some(backlog) = self.by_user.get_mut(user_id) else {
+            return false;
+        };
+        let origins = &mut backlog.origins;
+        if origins.len() >= MAX_ORIGINS && !origins.contains_key(&origin.process) {
+            origins.clear();
+        }
+        let newest = origins.entry(origin.process.clone()).or_default();
+        let is_new = origin.number == 0 || origin.number > *newest;
+        *newest = origin.number.max(*newest);
+        is_new
     }
 
     /// The user's backlog. A new one counts all earlier events as lost.
@@ -77,7 +148,10 @@ impl Backlogs {
             events: VecDeque::new(),
             bytes: 0,
             lost: newest,
+            lost_position: None,
             newest: watch::Sender::new(newest),
+            position: None,
+            origins: HashMap::new(),
         })
     }
 
@@ -124,12 +198,15 @@ impl Backlog {
         self.newest.subscribe()
     }
 
-    /// The first event with a higher number.
-    pub(super) fn next_after(&self, number: u64) -> Option<&ReceivedEvent> {
-        let index = self
-            .events
-            .partition_point(|stored| stored.event.number <= number);
-        self.events.get(index).map(|stored| &stored.event)
+    /// The position of the stream at that event.
+    pub(super) fn lost_position(&self) -> Option<StreamId> {
+        self.lost_position
+    }
+
+    /// The events with a higher number.
+    pub(super) fn after(&self, number: u64) -> impl Iterator<Item = &StoredEvent> {
+        let is_before = |stored: &StoredEvent| stored.event.number <= number;
+        self.events.range(self.events.partition_point(is_before)..)
     }
 
     fn push(&mut self, new: StoredEvent) {
@@ -159,6 +236,7 @@ impl Backlog {
             self.bytes -= oldest.bytes;
             if oldest.event.kind != PROGRESS {
                 self.lost = oldest.event.number;
+                self.lost_position = oldest.event.position;
             }
         }
     }

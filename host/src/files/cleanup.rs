@@ -1,7 +1,7 @@
 //! Removes expired files, and orphaned bytes: those without a row.
 //!
 //! A mistake here destroys images. A database that was lost makes every file an orphan, a clock that is
-//! wrong makes every file expired. So a sweep needs proof: the database and the data directory have the same
+//! wrong makes every file expired. So a sweep needs proof: the database and the stored files have the same
 //! random id, the clock agrees with the times that the database has, and no more than a share of the files
 //! is removed. Otherwise nothing is removed until an administrator confirms it.
 
@@ -127,12 +127,12 @@ impl Files {
         })
     }
 
-    /// Fails unless the database belongs to the directory, the clock is plausible, and only a share of
+    /// Fails unless the database belongs to the files, the clock is plausible, and only a share of
     /// the files would be removed.
     async fn require_proof(&self, plan: &SweepPlan) -> Result<()> {
         let removals = plan.removals();
         let reason = if !self.identity.agrees(&self.store).await? {
-            "the data directory belongs to another database".to_owned()
+            format!("the {} belongs to another database", self.identity.place())
         } else if let Some(reason) = clock_problem(self.store.sweep_times().await?, now()) {
             reason
         } else if removals > plan.max_removals() {
@@ -173,16 +173,23 @@ impl Files {
     /// The names of old objects whose file has no row and is not about to get one.
     async fn find_orphans(&self) -> Result<Vec<String>> {
         let oldest = SystemTime::now() - ORPHAN_AGE;
-        let failure = "cannot list the directory of files";
-        let batches = self.objects.names_before(oldest, BATCH.into()).await;
+        let failure = "cannot list the stored files";
+        let batches = self.objects.list(BATCH.into()).await;
         let mut batches = std::pin::pin!(batches.context(failure)?);
         let mut orphans = Vec::new();
-        while let Some(names) = batches.try_next().await.context(failure)? {
+        while let Some(mut entries) = batches.try_next().await.context(failure)? {
+            entries.retain(|entry| entry.modified < oldest);
+            let names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
             let ids: HashSet<_> = names.iter().filter_map(|name| file_id(name)).collect();
             let existing = self.store.existing_file_ids(&ids).await;
             let existing = existing.context("cannot look up files in the database")?;
+            // Their sources have the job's id.
+            let jobs = self.store.active_job_ids(&ids).await;
+            let jobs = jobs.context("cannot look up jobs in the database")?;
             let is_orphan = |name: &String| {
-                !file_id(name).is_some_and(|id| existing.contains(&id) || self.spool.contains(&id))
+                !file_id(name).is_some_and(|id| {
+                    existing.contains(&id) || jobs.contains(&id) || self.spool.contains(&id)
+                })
             };
             orphans.extend(names.into_iter().filter(is_orphan));
             if orphans.len() >= MAX_ORPHANS {

@@ -1,87 +1,93 @@
-//! Byte objects in a directory, with the operations of an object store.
+//! Byte objects with names, in a directory or in a bucket.
 
-use std::collections::HashSet;
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+mod bucket;
+mod bucket_connector;
+mod bucket_error;
+mod bucket_health;
+mod folder;
+mod object_name;
+
+use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Result;
 use bytes::Bytes;
-use cap_std::fs::{Dir, ReadDir};
-use futures_util::{Stream, stream};
-use pinhole_ground::data_dir;
-use pinhole_ground::text::hex;
-use sha2::{Digest, Sha256};
+use cap_std::fs::Dir;
+use futures_util::{Stream, StreamExt};
 
-use super::spool::SpareFile;
-use crate::file_chunks::{FileChunks, blocking};
+use super::storage_provider::StorageProvider;
 
-/// A directory of byte objects.
-#[derive(Clone, Debug)]
-pub(super) struct Objects {
-    directory: Arc<Dir>,
+pub(super) use bucket::Bucket;
+pub use bucket::SignedHeaders;
+pub(super) use bucket_connector::BucketConnector;
+pub(super) use bucket_error::{BucketError, BucketProblem};
+pub(super) use bucket_health::CHECK_INTERVAL;
+pub(super) use folder::Folder;
+pub(super) use object_name::is_object_name;
+
+/// The name of the directory in the data directory.
+const FOLDER: &str = "files";
+
+/// A place for byte objects. Clones share it.
+#[derive(Clone)]
+pub(super) enum Objects {
+    Folder(Folder),
+    Bucket(Bucket),
+}
+
+/// An object in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ObjectEntry {
+    pub(super) name: String,
+    /// In bytes.
+    pub(super) length: u64,
+    /// When it was last written.
+    pub(super) modified: SystemTime,
 }
 
 impl Objects {
-    pub(super) fn open(data: &Dir, name: &str) -> Result<Self> {
-        let directory = Arc::new(data_dir::create_in(data, name)?);
-        Ok(Self { directory })
+    /// Opens the place that the operator configured. Sends no request.
+    pub(super) fn open(data: &Dir, provider: &StorageProvider) -> Result<Self> {
+        match provider {
+            StorageProvider::Local => Ok(Self::Folder(Folder::open(data, FOLDER)?)),
+            StorageProvider::Bucket(config) => Ok(Self::Bucket(Bucket::open(config)?)),
+        }
     }
 
     /// Creates or replaces an object atomically.
     pub(super) async fn put(&self, name: &str, bytes: Bytes) -> io::Result<()> {
-        let name = name.to_owned();
-        self.blocking(move |directory| data_dir::write_whole(directory, &name, &bytes))
-            .await
+        match self {
+            Self::Folder(folder) => folder.put(name, bytes).await,
+            Self::Bucket(bucket) => bucket.put(name, bytes).await,
+        }
     }
 
     /// Creates an object, or fails if the name is taken. Returns the SHA-256 of the bytes in hexadecimal.
     ///
-    /// Faster than [`Self::put`], because it renames no file. Readers must not use the name before this
-    /// is done.
+    /// Readers must not use the name before this is done.
     pub(super) async fn create(&self, name: &str, bytes: Bytes) -> io::Result<String> {
-        let name = name.to_owned();
-        self.blocking(move |directory| {
-            let mut options = data_dir::private_file();
-            let mut file = directory.open_with(&name, options.write(true).create_new(true))?;
-            if let Err(error) = file.write_all(&bytes) {
-                // The cleanup removes a file that remains.
-                directory.remove_file(&name).ok();
-                return Err(error);
-            }
-            Ok(hex(&Sha256::digest(&bytes)))
-        })
-        .await
-    }
-
-    /// Creates an object from a file that is already open, so that no further file is opened.
-    pub(super) async fn create_from(
-        &self,
-        spare: SpareFile,
-        name: &str,
-        bytes: Bytes,
-    ) -> io::Result<String> {
-        let name = name.to_owned();
-        self.blocking(move |directory| {
-            spare.write(&bytes, directory, &name)?;
-            Ok(hex(&Sha256::digest(&bytes)))
-        })
-        .await
+        match self {
+            Self::Folder(folder) => folder.create(name, bytes).await,
+            Self::Bucket(bucket) => bucket.create(name, bytes).await,
+        }
     }
 
     /// True if there are no objects.
     pub(super) async fn is_empty(&self) -> io::Result<bool> {
-        self.blocking(|directory| Ok(directory.entries()?.next().is_none()))
-            .await
+        match self {
+            Self::Folder(folder) => folder.is_empty().await,
+            Self::Bucket(bucket) => bucket.is_empty().await,
+        }
     }
 
-    /// All bytes of an object. `None` if it does not exist.
-    pub(super) async fn get(&self, name: &str) -> io::Result<Option<Bytes>> {
-        let name = name.to_owned();
-        self.blocking(move |directory| optional(directory.read(&name)))
-            .await
-            .map(|bytes| bytes.map(Bytes::from))
+    /// All bytes of an object. `None` if it does not exist. Fails if a bucket has more than `max_bytes`; a
+    /// directory has only what was checked when it was written.
+    pub(super) async fn get(&self, name: &str, max_bytes: u64) -> io::Result<Option<Bytes>> {
+        match self {
+            Self::Folder(folder) => folder.get(name).await,
+            Self::Bucket(bucket) => bucket.get(name, max_bytes).await,
+        }
     }
 
     /// A range of an object's bytes, in chunks. `None` if the object does not exist.
@@ -93,84 +99,43 @@ impl Objects {
         length: u64,
         range: Range<u64>,
     ) -> io::Result<Option<impl Stream<Item = io::Result<Bytes>> + use<>>> {
-        let name = name.to_owned();
-        let opened = self.blocking(move |directory| {
-            let Some(mut file) = optional(directory.open(&name))? else {
-                return Ok(None);
-            };
-            let actual = file.metadata()?.len();
-            if actual != length {
-                let message = format!("{name} has {actual} bytes instead of {length}");
-                return Err(io::Error::new(ErrorKind::InvalidData, message));
+        Ok(match self {
+            Self::Folder(folder) => {
+                let chunks = folder.get_range(name, length, range).await?;
+                chunks.map(StreamExt::left_stream)
             }
-            file.seek(SeekFrom::Start(range.start))?;
-            FileChunks::new(file, range.end.saturating_sub(range.start)).next()
-        });
-        let Some((first, rest)) = opened.await? else {
-            return Ok(None);
-        };
-        Ok(Some(rest.into_stream(first)))
+            Self::Bucket(bucket) => {
+                let chunks = bucket.get_range(name, length, range).await?;
+                chunks.map(StreamExt::right_stream)
+            }
+        })
+    }
+
+    /// Length of an object in bytes. `None` if it does not exist.
+    pub(super) async fn length(&self, name: &str) -> io::Result<Option<u64>> {
+        match self {
+            Self::Folder(folder) => folder.length(name).await,
+            Self::Bucket(bucket) => bucket.length(name).await,
+        }
     }
 
     /// Removes an object if it exists.
     pub(super) async fn delete(&self, name: &str) -> io::Result<()> {
-        let name = name.to_owned();
-        self.blocking(move |directory| optional(directory.remove_file(&name)).map(|_| ()))
-            .await
+        match self {
+            Self::Folder(folder) => folder.delete(name).await,
+            Self::Bucket(bucket) => bucket.delete(name).await,
+        }
     }
 
-    /// The names of the objects that were last written before a time, in batches.
-    pub(super) async fn names_before(
+    /// The objects in batches. A bucket may be shared with other programs, so its list has only objects whose
+    /// names are those of files, thumbnails or images of jobs.
+    pub(super) async fn list(
         &self,
-        time: SystemTime,
         batch: usize,
-    ) -> io::Result<impl Stream<Item = io::Result<HashSet<String>>> + use<>> {
-        let entries = self.blocking(Dir::entries).await?;
-        Ok(stream::try_unfold(entries, move |entries| {
-            blocking(move || next_names(entries, time, batch))
-        }))
-    }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Dir) -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let directory = self.directory.clone();
-        blocking(move || work(&directory)).await
-    }
-}
-
-/// The next batch of names. `None` at the end.
-fn next_names(
-    mut entries: ReadDir,
-    time: SystemTime,
-    batch: usize,
-) -> io::Result<Option<(HashSet<String>, ReadDir)>> {
-    let mut names = HashSet::new();
-    for entry in entries.by_ref() {
-        let entry = entry?;
-        // Ignores a file that was removed meanwhile.
-        let Some(metadata) = optional(entry.metadata())? else {
-            continue;
-        };
-        if metadata.is_file()
-            && metadata.modified()?.into_std() < time
-            && let Ok(name) = entry.file_name().into_string()
-        {
-            names.insert(name);
-        }
-        if names.len() == batch {
-            break;
-        }
-    }
-    Ok((!names.is_empty()).then_some((names, entries)))
-}
-
-/// `None` if the file does not exist.
-fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    ) -> io::Result<impl Stream<Item = io::Result<Vec<ObjectEntry>>> + use<>> {
+        Ok(match self {
+            Self::Folder(folder) => folder.list(batch).await?.left_stream(),
+            Self::Bucket(bucket) => bucket.list(batch).right_stream(),
+        })
     }
 }

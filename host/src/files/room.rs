@@ -5,6 +5,7 @@ use pinhole_ground::disk;
 use pinhole_ground::guard::Guard;
 
 use super::Files;
+use super::objects::Objects;
 use crate::store::User;
 
 /// Storage limits.
@@ -23,6 +24,10 @@ pub enum NoRoom {
     Quota { used_mib: u64, max_mib: u64 },
     #[error("the server's disk is full: nothing new is stored until an administrator frees space")]
     DiskFull,
+    #[error(
+        "the server cannot reach its image storage: no images are made until it can, try again later"
+    )]
+    BucketLost,
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
 }
@@ -37,9 +42,26 @@ impl NoRoom {
 }
 
 impl Files {
-    /// Fails if the user may not store this many bytes more, or if the disk has too little space.
-    pub async fn require_room(&self, user: &User, more_bytes: u64) -> Result<(), NoRoom> {
+    /// Fails if the user may not store this many bytes more as images, if the disk has too little space, or if the
+    /// bucket is lost.
+    pub async fn require_image_room(&self, user: &User, more_bytes: u64) -> Result<(), NoRoom> {
+        match &self.objects {
+            Objects::Folder(_) => self.require_disk(more_bytes)?,
+            Objects::Bucket(bucket) => {
+                bucket.require_available().map_err(|_| NoRoom::BucketLost)?;
+                self.require_disk(0)?;
+            }
+        }
+        self.require_quota(user, more_bytes).await
+    }
+
+    /// Fails if the user may not store this many bytes more as text, or if the disk has too little space.
+    pub async fn require_text_room(&self, user: &User, more_bytes: u64) -> Result<(), NoRoom> {
         self.require_disk(more_bytes)?;
+        self.require_quota(user, more_bytes).await
+    }
+
+    async fn require_quota(&self, user: &User, more_bytes: u64) -> Result<(), NoRoom> {
         let Some(max) = self.quota(user) else {
             return Ok(());
         };

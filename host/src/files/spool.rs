@@ -17,7 +17,7 @@ use pinhole_ground::data_dir;
 use serde::{Deserialize, Serialize};
 
 use super::MessageLink;
-use crate::store::{FileRow, GalleryFields};
+use crate::store::{FileRow, GalleryFields, JobRow};
 
 /// Bytes of images that wait in memory.
 pub const MAX_SPOOLED_BYTES: usize = 64 << 20;
@@ -36,6 +36,9 @@ pub(super) struct SpooledJob {
     pub(super) files: Vec<SpooledFile>,
     /// Chat and message.
     pub(super) link: Option<(String, String)>,
+    /// The job whose end is stored together with the images.
+    #[serde(default)]
+    pub(super) end: Option<Box<JobRow>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,6 +58,8 @@ pub(super) struct Spool {
     directory: Arc<Dir>,
     jobs: Arc<Mutex<HashMap<String, SpooledJob>>>,
     spares: Arc<Mutex<Vec<SpareFile>>>,
+    /// Held by the task that stores what waits: two would take each other's rows for those of another process.
+    storing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// An empty file that is open for writing.
@@ -112,6 +117,7 @@ impl Spool {
             directory,
             jobs: Arc::new(Mutex::new(jobs)),
             spares: Arc::default(),
+            storing: Arc::default(),
         })
     }
 
@@ -137,6 +143,11 @@ impl Spool {
             });
         }
         Ok(())
+    }
+
+    /// Waits until no other task stores what waits, and excludes others.
+    pub(super) async fn start_storing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.storing.lock().await
     }
 
     pub(super) fn take_spare(&self) -> Option<SpareFile> {
@@ -195,6 +206,13 @@ impl Spool {
         files.find(|file| file.row.id == file_id).cloned()
     }
 
+    /// True if the images of this job wait, and the end of the job with them.
+    pub(super) fn has_end_of(&self, job_id: &str) -> bool {
+        let jobs = lock(&self.jobs);
+        let mut ends = jobs.values().filter_map(|job| job.end.as_ref());
+        ends.any(|end| end.id == job_id)
+    }
+
     pub(super) fn contains(&self, file_id: &str) -> bool {
         self.find(file_id).is_some()
     }
@@ -216,6 +234,15 @@ impl Spool {
         if let Err(error) = written {
             tracing::warn!("cannot write spool/{name}, will retry: {error}");
         }
+    }
+}
+
+/// The ids of the files in a record of the directory `spool`. Empty if it is not valid.
+#[must_use]
+pub fn spooled_file_ids(record: &[u8]) -> Vec<String> {
+    match serde_json::from_slice::<SpooledJob>(record) {
+        Ok(job) => job.files.into_iter().map(|file| file.row.id).collect(),
+        Err(_) => Vec::new(),
     }
 }
 

@@ -2,18 +2,22 @@
 
 use std::io::Cursor;
 
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat, ImageResult};
 use pinhole_ground::fair_queue::QueueFull;
 use pinhole_ground::guard::Refusal;
 use pinhole_ground::memory::MemoryFull;
-use pinhole_images::Image;
+use pinhole_images::{DecodeError, DecodeFor, Image};
 
-use super::UPLOAD_LIMITS;
+use super::{Files, UPLOAD_LIMITS, thumbnail_name};
+use crate::store::FileRow;
 
 /// Lengths of the longer side in pixels.
 pub const THUMBNAIL_SIZES: [u32; 4] = [128, 256, 512, 1024];
+/// Length of a stored thumbnail in bytes: more than its pixels without compression.
+const MAX_THUMBNAIL_BYTES: u64 = 8 << 20;
 /// From 1 to 100.
 const JPEG_QUALITY: u8 = 80;
 
@@ -32,7 +36,7 @@ pub enum Thumbnail {
 }
 
 impl Thumbnail {
-    pub(super) fn from_bytes(bytes: Bytes) -> Self {
+    fn from_bytes(bytes: Bytes) -> Self {
         match Image::from_bytes(bytes, UPLOAD_LIMITS) {
             Ok(image) => Self::Image(image),
             Err(refusal) => Self::Impossible(refusal.reason),
@@ -40,8 +44,67 @@ impl Thumbnail {
     }
 }
 
+impl Files {
+    /// The thumbnail of a file, in one of [`THUMBNAIL_SIZES`], for a user. It is created once and stored.
+    pub async fn thumbnail(&self, file: &FileRow, size: u32, user_id: &str) -> Result<Thumbnail> {
+        let name = thumbnail_name(&file.id, size);
+        if let Some(bytes) = self.stored_thumbnail(&name).await? {
+            return Ok(Thumbnail::from_bytes(bytes));
+        }
+        let permit = match self.decoder.acquire(DecodeFor::User(Some(user_id))).await {
+            Ok(permit) => permit,
+            Err(full) => return Ok(Thumbnail::QueueFull(full)),
+        };
+        // Another request may have created it meanwhile.
+        if let Some(bytes) = self.stored_thumbnail(&name).await? {
+            return Ok(Thumbnail::from_bytes(bytes));
+        }
+        let length = usize::try_from(file.length()).unwrap_or(usize::MAX);
+        let share = self.decoder.memory().of(Some(user_id));
+        let lease = match share.lease(length).await {
+            Ok(lease) => lease,
+            Err(full) => return Ok(Thumbnail::MemoryFull(full)),
+        };
+        let spooled = self.spool.find(&file.id).and_then(|file| file.bytes);
+        let original = match spooled {
+            Some(bytes) => Some(bytes),
+            None => {
+                let stored = self.objects.get(&file.id, file.length()).await;
+                stored.with_context(|| format!("cannot create thumbnail {name}"))?
+            }
+        };
+        let Some(original) = original else {
+            return Ok(Thumbnail::FileMissing);
+        };
+        let original = match parse(lease.attach(original)) {
+            Ok(image) => image,
+            Err(refusal) => return Ok(Thumbnail::Impossible(refusal.reason)),
+        };
+        let decoding_bytes = original.decoding_bytes();
+        let created = permit
+            .run(decoding_bytes, move || create(&original, size))
+            .await;
+        let bytes = match created {
+            Ok(bytes) => bytes,
+            Err(DecodeError::Refused(refusal)) => {
+                return Ok(Thumbnail::Impossible(refusal.reason));
+            }
+            Err(DecodeError::MemoryFull(full)) => return Ok(Thumbnail::MemoryFull(full)),
+        };
+        if let Err(error) = self.objects.put(&name, bytes.clone()).await {
+            tracing::warn!("cannot store thumbnail {name}: {error}");
+        }
+        Ok(Thumbnail::from_bytes(bytes))
+    }
+
+    async fn stored_thumbnail(&self, name: &str) -> Result<Option<Bytes>> {
+        let stored = self.objects.get(name, MAX_THUMBNAIL_BYTES).await;
+        stored.with_context(|| format!("cannot read thumbnail {name}"))
+    }
+}
+
 /// The original of a thumbnail.
-pub(super) fn parse(bytes: Bytes) -> Result<Image, Refusal> {
+fn parse(bytes: Bytes) -> Result<Image, Refusal> {
     Image::from_upload(bytes, UPLOAD_LIMITS).map_err(name_failure)
 }
 
@@ -54,7 +117,7 @@ fn name_failure(refusal: Refusal) -> Refusal {
 ///
 /// Decodes the pixels, so call it within [`DecodePermit::run`](pinhole_images::DecodePermit::run). The error is for
 /// the user.
-pub(super) fn create(image: &Image, size: u32) -> Result<Bytes, Refusal> {
+fn create(image: &Image, size: u32) -> Result<Bytes, Refusal> {
     let pixels = image.to_thumbnail(size).map_err(name_failure)?;
     let encoded = if pixels.color().has_alpha() {
         to_png(pixels)

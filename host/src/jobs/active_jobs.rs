@@ -2,8 +2,8 @@
 //!
 //! The row is written when the job is accepted, when the engine begins, and at the end. A database that cannot write
 //! the end must not make an ended job look active, so the end stays here until it is stored
-//! ([`ActiveJobs::store_ends`]). What a process leaves behind is interrupted by the next one
-//! ([`ActiveJobs::interrupt_old`]).
+//! ([`ActiveJobs::store_ends`]). What a process leaves behind is continued by another one (`leased_jobs`), or
+//! interrupted by the next ([`ActiveJobs::interrupt_old`]).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,15 +12,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pinhole_ground::shares::{Share, Shares, SharesFull};
 use pinhole_images::Decoder;
-use pinhole_sandbox::JobContext;
+use pinhole_sandbox::{Edit, JobContext, JobJournal, JobMemory, Usage};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::job_record::{ErrorRecord, JobRecord, ProgressRecord, empty_result};
+use super::continuation::Continuation;
+use super::host_lease::HostLease;
+use super::job_record::{JobRecord, ProgressRecord, empty_result};
 use super::job_run::JobRun;
 use super::plan::{JobPlan, Operation};
+use crate::crash_point::CrashPoint;
 use crate::event::{EventTarget, Events, JOB, MessageEvents};
+use crate::files::Files;
 use crate::store::{Idempotency, JobRow, JobState, Store, User, now};
 
 /// Active jobs of one user that the jobs API accepts.
@@ -29,18 +33,27 @@ pub const MAX_ACTIVE_JOBS: usize = 100;
 pub const MAX_ALL_ACTIVE_JOBS: usize = 4_000;
 /// Time between two removals of old jobs.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(3600);
+/// Time between two looks at the row of a job of another host.
+const ROW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The active jobs. Clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ActiveJobs {
     pub(super) store: Store,
-    events: Events,
+    pub(super) files: Files,
+    pub(super) events: Events,
     pub(super) decoder: Decoder,
+    /// The jobs that another host continues if this one ends. `None`: none does.
+    pub(super) lease: Option<Arc<HostLease>>,
     jobs: Arc<Mutex<HashMap<String, ActiveJob>>>,
     pub(super) tracker: TaskTracker,
     places: Arc<Shares<String>>,
+    /// Cancelled when the server is about to shut down: no job is accepted.
+    drain: CancellationToken,
     /// Cancelled when the server shuts down: a job without a result was interrupted.
     shutdown: CancellationToken,
+    /// The number of active jobs.
+    count: watch::Sender<usize>,
     last_id_ms: Arc<AtomicU64>,
 }
 
@@ -51,6 +64,10 @@ pub(super) struct ActiveJob {
     pub(super) context: JobContext,
     /// Cancelled when a user stops the job.
     pub(super) stop: CancellationToken,
+    /// Cancelled when the job is no longer this process's.
+    pub(super) released: CancellationToken,
+    /// The row exists.
+    pub(super) stored: CancellationToken,
 }
 
 /// A job to accept.
@@ -61,6 +78,10 @@ pub struct NewJob<'a> {
     pub operation: Operation,
     /// The request as JSON, if it is stored.
     pub request: Option<String>,
+    /// Prepared sources.
+    pub edit: Option<&'a Edit>,
+    /// What another process needs in addition to the request. Its images are those of `edit`.
+    pub continuation: Continuation,
     pub idempotency: Option<Idempotency>,
 }
 
@@ -92,23 +113,28 @@ pub enum AcceptError {
 }
 
 impl ActiveJobs {
+    /// `durable_host` is the name of this process if others continue its jobs.
     #[must_use]
-    pub fn new(store: Store, events: Events, decoder: Decoder) -> Self {
+    pub fn new(files: Files, store: Store, events: Events, durable_host: Option<String>) -> Self {
         Self {
+            decoder: files.decoder().clone(),
             store,
+            files,
             events,
-            decoder,
+            lease: durable_host.map(|host| Arc::new(HostLease::new(host))),
             jobs: Arc::default(),
             tracker: TaskTracker::new(),
             places: Shares::new(MAX_ALL_ACTIVE_JOBS, MAX_ACTIVE_JOBS),
+            drain: CancellationToken::new(),
             shutdown: CancellationToken::new(),
+            count: watch::Sender::new(0),
             last_id_ms: Arc::default(),
         }
     }
 
     /// A place among the active jobs of the jobs API.
     pub fn take_place(&self, user: &User) -> Result<Share<String>, AcceptError> {
-        if self.is_shutting_down() {
+        if self.is_draining() {
             return Err(AcceptError::ShuttingDown);
         }
         self.places
@@ -122,42 +148,101 @@ impl ActiveJobs {
     /// Accepts a job: writes its row, and tells the user's clients. The job of a chat runs even if its row cannot be
     /// written, because its image must not be lost.
     pub async fn add(&self, new: NewJob<'_>) -> Result<JobRun, AcceptError> {
-        let new_row = self.new_row(&new);
-        let target = EventTarget {
-            user_id: new_row.user_id.clone(),
-            chat_id: new_row.chat_id.clone(),
-            message_id: new_row
-                .message_id
-                .clone()
-                .unwrap_or_else(|| new_row.id.clone()),
-        };
-        let active = ActiveJob {
-            context: JobContext::new(new_row.id.clone()),
-            row: watch::Sender::new(new_row),
-            stop: CancellationToken::new(),
-        };
-        let events = self.events.for_message(target);
+        if self.is_draining() {
+            return Err(AcceptError::ShuttingDown);
+        }
+        let mut new_row = self.new_row(&new);
+        if self.lease.is_some() && new.request.is_some() {
+            new_row.continuation = self.store_continuation(&new_row.id, &new).await;
+        }
         // From here on, dropping it ends the row.
-        let mut run = JobRun::new(self.clone(), active.clone(), events, new.plan);
-        let row = active.row.borrow().clone();
-        // A request that finds the row must find the job, or it could not stop it.
-        self.lock().insert(row.id.clone(), active);
+        let mut run = self.insert(new_row, new.plan, None);
+        let row = run.row();
         match self.store.add_job(&row).await {
-            Ok(None) => {}
+            Ok(None) => run.set_stored(),
             Ok(Some(existing)) => {
-                self.lock().remove(&row.id);
+                self.delete_images(&row).await;
                 run.abandon();
                 return Err(AcceptError::Exists(Box::new(existing)));
             }
             Err(error) if matches!(new.origin, NewJobOrigin::Api) => {
-                self.lock().remove(&row.id);
+                self.delete_images(&row).await;
                 run.abandon();
                 return Err(error.into());
             }
-            Err(error) => tracing::error!("cannot store job {}, it runs anyway: {error}", row.id),
+            Err(error) => {
+                tracing::error!("cannot store job {}, it runs anyway: {error}", row.id);
+                run.forget_journal();
+            }
         }
         run.set_accepted();
+        CrashPoint::JobAccepted.reach("");
         Ok(run)
+    }
+
+    /// Adds a job to the active ones, whose row exists or is about to. `earlier_note` is what an attempt that may have
+    /// ordered has noted.
+    pub(super) fn insert(&self, row: JobRow, plan: &JobPlan, earlier_note: Option<&str>) -> JobRun {
+        let id = row.id.clone();
+        let events = self.events_of(&row);
+        let mut context = JobContext::new(id.clone());
+        let mut entries = None;
+        if let Some(lease) = self.lease.as_ref().filter(|_| row.host.is_some()) {
+            let (journal, receiver) = JobJournal::new(lease.until(), earlier_note);
+            context.journal = Some(journal);
+            entries = Some(receiver);
+        }
+        if earlier_note.is_some() {
+            context.memory = JobMemory::after(earlier_note);
+            context.usage = Arc::new(Usage::after_order());
+        }
+        let active = ActiveJob {
+            context,
+            row: watch::Sender::new(row),
+            stop: CancellationToken::new(),
+            released: CancellationToken::new(),
+            stored: CancellationToken::new(),
+        };
+        // A request that finds the row must find the job, or it could not stop it.
+        let mut jobs = self.lock();
+        jobs.insert(id, active.clone());
+        self.count.send_replace(jobs.len());
+        drop(jobs);
+        JobRun::new(self.clone(), active, entries, events, plan)
+    }
+
+    pub(super) fn remove(&self, id: &str) {
+        let mut jobs = self.lock();
+        jobs.remove(id);
+        self.count.send_replace(jobs.len());
+    }
+
+    pub(super) fn events_of(&self, row: &JobRow) -> MessageEvents {
+        self.events.for_message(EventTarget {
+            user_id: row.user_id.clone(),
+            chat_id: row.chat_id.clone(),
+            message_id: row.message_id.clone().unwrap_or_else(|| row.id.clone()),
+        })
+    }
+
+    /// Stores what continues a job in another process. Without that, the job runs, and ends with this process.
+    async fn store_continuation(&self, id: &str, new: &NewJob<'_>) -> Option<String> {
+        let mut continuation = new.continuation.clone();
+        if let Some(edit) = new.edit
+            && let Err(error) = continuation.put_images(&self.files, id, edit).await
+        {
+            tracing::warn!("cannot store the images that job {id} edits: {error}");
+            continuation.delete_images(&self.files, id).await;
+            return None;
+        }
+        serde_json::to_string(&continuation).ok()
+    }
+
+    /// Removes the stored images of a job that has ended.
+    pub(super) async fn delete_images(&self, row: &JobRow) {
+        if let Some(continuation) = Continuation::of(row) {
+            continuation.delete_images(&self.files, &row.id).await;
+        }
     }
 
     fn new_row(&self, new: &NewJob<'_>) -> JobRow {
@@ -190,6 +275,9 @@ impl ActiveJobs {
             started_at: None,
             ended_at: None,
             duration_ms: None,
+            attempt: 1,
+            host: self.lease.as_ref().map(|lease| lease.host.clone()),
+            continuation: None,
         }
     }
 
@@ -227,39 +315,64 @@ impl ActiveJobs {
 
     /// Waits until a job has ended, at most this long.
     pub async fn wait(&self, id: &str, timeout: Duration) {
-        let Some(active) = self.lock().get(id).cloned() else {
-            return;
-        };
-        let mut rows = active.row.subscribe();
-        // The entry does not end the wait if the job is gone.
-        drop(active);
-        let ended = rows.wait_for(|row| !row.state.is_active());
-        tokio::time::timeout(timeout, ended).await.ok();
+        tokio::time::timeout(timeout, self.wait_here_or_elsewhere(id))
+            .await
+            .ok();
     }
 
-    /// Stops a job, if it is active.
-    pub fn stop(&self, id: &str) {
-        if let Some(active) = self.lock().get(id) {
-            active.stop.cancel();
+    async fn wait_here_or_elsewhere(&self, id: &str) {
+        loop {
+            let rows = self.lock().get(id).map(|active| active.row.subscribe());
+            if let Some(mut rows) = rows {
+                // Fails if another process has taken the job.
+                if rows.wait_for(|row| !row.state.is_active()).await.is_ok() {
+                    return;
+                }
+            } else {
+                let found = self.store.job(id).await;
+                let has_ended = found.is_ok_and(|row| row.is_none_or(|row| !row.state.is_active()));
+                if has_ended || !self.others_may_run() {
+                    return;
+                }
+                tokio::time::sleep(ROW_INTERVAL).await;
+            }
         }
     }
 
-    /// Stops all jobs of a user, or of all users. Returns the number of those that were not stopped before.
-    pub fn stop_all(&self, user_id: Option<&str>) -> usize {
-        let jobs = self.lock();
-        let stopped = jobs.values().filter(|job| {
-            let row = job.row.borrow();
-            row.state.is_active()
-                && user_id.is_none_or(|id| row.user_id == id)
-                && !job.stop.is_cancelled()
-        });
-        stopped.inspect(|job| job.stop.cancel()).count()
+    /// True if another process, or a later attempt of this one, may run a job that is not active here.
+    fn others_may_run(&self) -> bool {
+        self.lease.is_some() || self.store.is_shared() || self.events.cluster().is_some()
     }
 
-    /// From now on, no job is accepted, and one that ends without a result was interrupted.
+    /// From now on, no job is accepted.
+    pub fn start_drain(&self) {
+        self.drain.cancel();
+    }
+
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    /// Waits until no job is active.
+    pub async fn wait_until_idle(&self) {
+        self.count
+            .subscribe()
+            .wait_for(|count| *count == 0)
+            .await
+            .ok();
+    }
+
+    /// From now on, a job that ends without a result was interrupted.
     pub fn start_shutdown(&self) {
+        self.drain.cancel();
         self.shutdown.cancel();
         self.tracker.close();
+    }
+
+    /// Runs a task that the shutdown waits for.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(task);
     }
 
     /// Waits until the jobs have ended and are stored. Start the shutdown before.
@@ -280,32 +393,43 @@ impl ActiveJobs {
             ended.map(|row| row.clone()).collect()
         };
         for row in rows {
-            self.store_end(&row).await;
+            // The images of the spool store it.
+            if !self.files.has_end_of(&row.id) {
+                self.store_end(&row).await;
+            }
         }
     }
 
-    /// Stores how a job ended. The job stays here if that fails.
-    pub(super) async fn store_end(&self, row: &JobRow) {
+    /// Stores how a job ended. The job stays here if that fails. Returns false if the row was not this attempt's.
+    pub(super) async fn store_end(&self, row: &JobRow) -> bool {
         match self.store.end_job(row).await {
-            Ok(()) => {
-                self.lock().remove(&row.id);
+            Ok(is_ended) => {
+                self.delete_images(row).await;
+                self.remove(&row.id);
+                is_ended
             }
             Err(error) => {
                 tracing::error!(
                     "cannot store the end of job {}, will retry: {error}",
                     row.id
                 );
+                true
             }
         }
     }
 
-    /// Interrupts the jobs that an earlier process left behind. For the start of a server. Returns their number.
+    /// Interrupts the jobs of an earlier process that no process continues. For the start of a server. Returns their
+    /// number.
     pub async fn interrupt_old(&self) -> sqlx::Result<usize> {
-        let rows = self.store.active_jobs().await?;
+        let mut rows = self.store.active_jobs().await?;
+        // The images of the spool store the end of their job.
+        rows.retain(|row| !self.files.has_end_of(&row.id));
+        rows.retain(|row| self.lease.is_none() || row.host.is_none());
         let count = rows.len();
         for mut row in rows {
             row.set_interrupted();
             self.store.end_job(&row).await?;
+            self.delete_images(&row).await;
         }
         Ok(count)
     }
@@ -340,33 +464,5 @@ impl ActiveJob {
     pub(super) fn emit(&self, events: &MessageEvents) {
         let record = self.record(false);
         events.emit(JOB, serde_json::to_value(record).unwrap_or_default());
-    }
-}
-
-impl JobRow {
-    /// The server stopped while the job was active.
-    pub(super) fn set_interrupted(&mut self) {
-        let (message, hint) = match (self.state, self.ordered) {
-            (JobState::Waiting, _) => (
-                "the server was restarted before this job began",
-                "start it again",
-            ),
-            (_, true) => (
-                "the server was restarted while this job ran. Its upstream may have generated the image, and may charge for it",
-                "look at the upstream before you start it again",
-            ),
-            (_, false) => (
-                "the server was restarted while this job ran",
-                "start it again",
-            ),
-        };
-        let error = ErrorRecord {
-            message: message.to_owned(),
-            code: "interrupted".to_owned(),
-            hint: Some(hint.to_owned()),
-        };
-        self.error = serde_json::to_string(&error).ok();
-        self.state = JobState::Interrupted;
-        self.ended_at = Some(now());
     }
 }

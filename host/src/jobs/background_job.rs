@@ -10,21 +10,22 @@ use tokio::sync::oneshot;
 
 use super::Jobs;
 use super::active_jobs::{AcceptError, ActiveJobs, NewJob, NewJobOrigin};
+use super::continuation::Continuation;
 use super::job_run::JobRun;
 use super::plan::{JobPlan, Operation};
 use super::request::JobRequest;
-use crate::files::Files;
-use crate::store::{Idempotency, JobRow, Store, User};
+use crate::store::{Idempotency, JobRow, User};
 
 /// How long a job waits until the engine begins. Its own time limit counts from then on.
-const MAX_QUEUE_TIME: Duration = Duration::from_hours(6);
+pub(super) const MAX_QUEUE_TIME: Duration = Duration::from_hours(6);
+
+/// Memory of an active job, in addition to the texts of its request, in bytes.
+pub const JOB_BYTES: usize = 16 << 10;
 
 /// A job that was checked, and runs without a waiting client.
 pub struct BackgroundJob {
     pub jobs: Arc<Jobs>,
     pub active_jobs: ActiveJobs,
-    pub files: Files,
-    pub store: Store,
     pub user: User,
     pub plan: JobPlan,
     pub request: JobRequest,
@@ -55,6 +56,8 @@ impl BackgroundJob {
             plan: &self.plan,
             operation,
             request: Some(self.record.clone()),
+            edit: self.edit.as_ref(),
+            continuation: Continuation::default(),
             idempotency: self.idempotency.clone(),
         };
         // A client that is gone asks for the job later.
@@ -72,8 +75,6 @@ impl BackgroundJob {
     async fn run(self, mut run: JobRun) {
         let Self {
             jobs,
-            files,
-            store,
             user,
             plan,
             request,
@@ -87,21 +88,11 @@ impl BackgroundJob {
             queue_time: Some(MAX_QUEUE_TIME),
             ..run.context.clone()
         };
-        let job = jobs.run(&plan, request, edit, &context);
-        let Some(result) = run.follow(Box::pin(job)).await else {
-            return run.cancel().await;
+        let job = async {
+            let result = jobs.run(&plan, request, edit, &context).await;
+            drop(memory);
+            result
         };
-        drop(memory);
-        match result {
-            Err(error) => run.fail(&error).await,
-            Ok(completed) => match completed.save(&files, &store, &user, None).await {
-                Ok(rows) => run.finish(&completed, &rows).await,
-                Err(error) => {
-                    let id = &context.job;
-                    tracing::error!(job = id, "cannot store the images of job {id}: {error:#}");
-                    run.fail_to_store().await;
-                }
-            },
-        }
+        run.complete(Box::pin(job), &user, None).await;
     }
 }

@@ -1,6 +1,5 @@
 //! The result of a job, and how it is stored.
 
-use anyhow::Result;
 use pinhole_images::Image;
 use pinhole_sandbox::contract::Cost;
 use serde::{Deserialize, Serialize};
@@ -9,8 +8,8 @@ use utoipa::ToSchema;
 
 use super::image_metadata::ImageMetadata;
 use super::image_provenance::ImageProvenance;
-use crate::files::{Files, ImageRecord, MessageLink};
-use crate::store::{FileRow, Store, User};
+use crate::files::{Files, ImageRecord, MessageLink, SaveError, SavedFiles};
+use crate::store::{FileRow, JobRow, Store, User};
 
 /// The result of a job.
 #[derive(Clone, Debug)]
@@ -88,7 +87,21 @@ impl CompletedJob {
         store: &Store,
         user: &User,
         origin: Option<ImageOrigin<'_>>,
-    ) -> Result<Vec<FileRow>> {
+    ) -> anyhow::Result<Vec<FileRow>> {
+        let saved = self.save_with_end(files, store, user, origin, |_| None);
+        Ok(saved.await?.rows)
+    }
+
+    /// Stores all images, or none, as [`Self::save`]. `end_of` makes the row of the job's end, which is written in the
+    /// same transaction.
+    pub(super) async fn save_with_end(
+        &self,
+        files: &Files,
+        store: &Store,
+        user: &User,
+        origin: Option<ImageOrigin<'_>>,
+        end_of: impl FnOnce(&[FileRow]) -> Option<JobRow>,
+    ) -> Result<SavedFiles, SaveError> {
         let records: Vec<ImageRecord> = (0..self.images.len())
             .map(|index| ImageMetadata::new(self, index, origin).into_record())
             .collect();
@@ -111,7 +124,9 @@ impl CompletedJob {
                 (user.id.clone(), link)
             }
         };
-        files.save_all(&owner, &self.images, &records, link).await
+        files
+            .save_job(&owner, &self.images, &records, link, end_of)
+            .await
     }
 }
 
@@ -121,6 +136,15 @@ pub struct CostEntry {
     amount: f64,
     /// A currency such as `USD`, or the upstream's own unit.
     unit: String,
+}
+
+impl From<CostEntry> for Cost {
+    fn from(entry: CostEntry) -> Self {
+        Self {
+            amount: entry.amount,
+            unit: entry.unit,
+        }
+    }
 }
 
 impl From<&Cost> for CostEntry {

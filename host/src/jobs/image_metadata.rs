@@ -92,7 +92,7 @@ impl ImageMetadata {
     }
 
     /// The columns of the image's row.
-    pub(super) fn into_record(self) -> ImageRecord {
+    pub(crate) fn into_record(self) -> ImageRecord {
         ImageRecord {
             metadata: serde_json::to_string(&self).unwrap_or_default(),
             gallery: GalleryFields {

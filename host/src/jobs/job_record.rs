@@ -244,6 +244,23 @@ impl JobRecord {
         }
     }
 
+    /// The ids of the stored images.
+    pub fn file_ids(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.id.as_str())
+    }
+
+    /// The kind of the error of a job without images.
+    #[must_use]
+    pub fn error_code(&self) -> Option<&str> {
+        self.error.as_ref().map(|error| error.code.as_str())
+    }
+
+    /// The error of a job without images, for its user.
+    #[must_use]
+    pub fn error_text(&self) -> Option<&str> {
+        self.error.as_ref().map(|error| error.message.as_str())
+    }
+
     /// True if the user may see and stop the job: it is theirs, or they are an administrator.
     #[must_use]
     pub fn is_visible_to(&self, user: &User) -> bool {
@@ -283,6 +300,32 @@ impl RequestRecord {
             sources: edit.map_or_else(Vec::new, |it| it.sources.iter().map(file_id).collect()),
             mask: edit.and_then(|it| it.mask.as_ref()).and_then(file_id),
         }
+    }
+
+    /// The request of a job that is done again, and the binding that the client named.
+    #[must_use]
+    pub fn to_request(&self) -> (JobRequest, Option<String>) {
+        let request = JobRequest {
+            prompt: self.prompt.clone(),
+            negative_prompt: self.negative_prompt.clone(),
+            model: self.model.clone(),
+            size: self.size.clone(),
+            count: self.n,
+            steps: self.steps,
+            seed: self.seed,
+            strength: self.strength,
+            parameters: self.parameters.clone(),
+        };
+        (request, self.engine.clone())
+    }
+
+    /// Id of the file that is the source with this index.
+    pub(super) fn source_id(&self, index: usize) -> Option<&str> {
+        self.sources.get(index)?.as_deref()
+    }
+
+    pub(super) fn mask_id(&self) -> Option<&str> {
+        self.mask.as_deref()
     }
 
     /// The JSON that is stored. Fails if it is longer than [`MAX_RECORD_BYTES`].
@@ -401,6 +444,9 @@ mod tests {
             started_at: None,
             ended_at: None,
             duration_ms: None,
+            attempt: 1,
+            host: None,
+            continuation: None,
         };
         let seen_by = |id: &str| {
             let viewer = User {

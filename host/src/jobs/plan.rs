@@ -93,6 +93,24 @@ impl JobPlan {
         })
     }
 
+    /// The plan of a job that this binding has ordered, so that no other one carries it out. `model` is the name that
+    /// the client requested.
+    pub(super) fn with_binding(
+        snapshot: Arc<Snapshot>,
+        binding: Arc<Binding>,
+        requester: Requester,
+        model: Option<&str>,
+    ) -> Self {
+        let alias = model.and_then(|model| snapshot.alias(model));
+        Self {
+            alias: alias.filter(|alias| alias.binding == binding.name).cloned(),
+            snapshot,
+            binding,
+            requester,
+            is_named: true,
+        }
+    }
+
     /// A plan of the operator for this binding.
     #[must_use]
     pub fn of_operator(snapshot: Arc<Snapshot>, binding: Arc<Binding>) -> Self {
@@ -103,6 +121,12 @@ impl JobPlan {
             is_named: true,
             alias: None,
         }
+    }
+
+    /// The binding, if the client named it or a model that stands for it.
+    #[must_use]
+    pub fn named_engine(&self) -> Option<&str> {
+        self.is_named.then_some(self.binding.name.as_str())
     }
 
     /// True if the engine stops its upstream when the job is cancelled.

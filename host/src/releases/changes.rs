@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
 use super::Releases;
-use crate::store::EngineChange;
+use crate::store::HistoryRow;
 
 /// Changes that a follower may be behind. It loses older ones.
 const MAX_BEHIND: usize = 256;
@@ -43,10 +43,10 @@ impl Releases {
         self.announcements.0.subscribe()
     }
 
-    /// Tells followers of a change that was made.
-    pub(super) fn announce(&self, change: &EngineChange) {
+    /// Tells followers what has happened to engines.
+    pub(super) fn announce(&self, history: &[HistoryRow]) {
         let rows = self.rows();
-        for entry in &change.history {
+        for entry in history {
             metrics::count_engine_change(&entry.what);
             let release = rows.releases.get(&entry.digest);
             let event = EngineEvent {

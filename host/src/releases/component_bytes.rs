@@ -1,4 +1,5 @@
-//! The bytes of installed components: one file for each digest in the data directory.
+//! The bytes of installed components: one file for each digest in the data directory, and one object in the bucket if
+//! files are stored in one, so that other hosts find it.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_ground::{data_dir, disk};
 use pinhole_sandbox::{MAX_COMPONENT_BYTES, digest};
 
-use super::crash_point::CrashPoint;
+use crate::crash_point::CrashPoint;
+use crate::files::{ComponentBucket, StorageProvider};
 
 /// The directory in the data directory.
 const DIRECTORY: &str = "components";
@@ -19,32 +21,98 @@ const SUFFIX: &str = ".wasm";
 const ORPHAN_TIME: Duration = Duration::from_secs(3600);
 
 /// The bytes of installed components, by digest.
-pub(super) struct ComponentBytes(Dir);
+pub(super) struct ComponentBytes {
+    directory: Dir,
+    bucket: Option<ComponentBucket>,
+}
 
 impl ComponentBytes {
     /// Opens the directory, or creates it for its owner alone.
-    pub(super) fn open(data: &Path) -> Result<Self> {
+    pub(super) fn open(data: &Path, provider: &StorageProvider) -> Result<Self> {
         let data = data_dir::create(data)?;
-        Ok(Self(data_dir::create_in(&data, DIRECTORY)?))
+        Ok(Self {
+            directory: data_dir::create_in(&data, DIRECTORY)?,
+            bucket: ComponentBucket::open(provider)?,
+        })
     }
 
-    /// Stores a component. Does nothing if it is stored.
-    pub(super) fn save(&self, digest: &str, bytes: &[u8]) -> Result<(), Refusal> {
-        if self.read(digest).is_ok() {
+    /// Stores a component for all hosts.
+    pub(super) async fn save(&self, digest: &str, bytes: &[u8]) -> Result<(), Refusal> {
+        self.save_here(digest, bytes)?;
+        if let Some(bucket) = &self.bucket {
+            let stored = bucket.save(digest, bytes.to_vec().into()).await;
+            stored.map_err(|error| format!(
+                "cannot be stored in the bucket of the files ({error}): repair the bucket, and install the component again"
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a component of the data directory into the bucket if it is missing there: files were stored in a directory
+    /// before.
+    pub(super) async fn share(&self, digest: &str, bytes: &[u8]) {
+        let Some(bucket) = &self.bucket else { return };
+        let shared = match bucket.has(digest).await {
+            Ok(true) => Ok(()),
+            Ok(false) => bucket.save(digest, bytes.to_vec().into()).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = shared {
+            tracing::warn!(
+                "cannot store the component sha256:{digest} in the bucket, where other hosts find it: {error}"
+            );
+        }
+    }
+
+    /// Stores a component in the data directory. Does nothing if it is stored.
+    pub(super) fn save_here(&self, digest: &str, bytes: &[u8]) -> Result<(), Refusal> {
+        if self.read_here(digest).is_ok() {
             return Ok(());
         }
         CrashPoint::Compiled.reach("");
-        data_dir::write_whole(&self.0, &file_name(digest), bytes)
+        data_dir::write_whole(&self.directory, &file_name(digest), bytes)
             .map_err(|error| Refusal::from(describe_failure(&error)))?;
         CrashPoint::Stored.reach("");
         Ok(())
     }
 
-    /// Reads a component. Fails if it is missing, or if the file has other bytes than those that were stored.
-    pub(super) fn read(&self, expected: &str) -> Result<Vec<u8>, Refusal> {
+    /// Reads a component, which another host may have stored in the bucket. Fails if it is missing, or if it has other
+    /// bytes than those that were stored.
+    pub(super) async fn read(&self, expected: &str) -> Result<Vec<u8>, Refusal> {
+        let refusal = match (self.read_here(expected), &self.bucket) {
+            (Err(refusal), Some(_)) => refusal,
+            (read, _) => return read,
+        };
+        match self.fetch(expected).await? {
+            Some(bytes) => Ok(bytes),
+            None => Err(refusal),
+        }
+    }
+
+    /// Reads a component from the bucket, and stores it in the data directory. `None` if it is not there.
+    async fn fetch(&self, expected: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some(bucket) = &self.bucket else {
+            return Ok(None);
+        };
+        let found = bucket.get(expected).await.map_err(|error| {
+            format!("cannot be read from the bucket of the files ({error}): repair the bucket")
+        })?;
+        let Some(bytes) = found else { return Ok(None) };
+        Guard::KeptCopy.refuse_if(digest(&bytes) != expected, || {
+            format!(
+                "is not the installed component (the object {} of the bucket was changed): install the component again",
+                file_name(expected)
+            )
+        })?;
+        self.save_here(expected, &bytes)?;
+        Ok(Some(bytes.into()))
+    }
+
+    /// Reads a component from the data directory.
+    fn read_here(&self, expected: &str) -> Result<Vec<u8>, Refusal> {
         let name = file_name(expected);
         let mut bytes = Vec::new();
-        self.0
+        self.directory
             .open(&name)
             .and_then(|file| file.take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes))
             .map_err(|error| {
@@ -57,11 +125,15 @@ impl ComponentBytes {
     }
 
     /// Removes a component, if it is stored.
-    pub(super) fn remove(&self, digest: &str) {
-        self.0.remove_file(file_name(digest)).ok();
+    pub(super) async fn remove(&self, digest: &str) {
+        self.directory.remove_file(file_name(digest)).ok();
+        let Some(bucket) = &self.bucket else { return };
+        if let Err(error) = bucket.remove(digest).await {
+            tracing::warn!("cannot remove the component sha256:{digest} from the bucket: {error}");
+        }
     }
 
-    /// Removes superfluous components. Returns their digests. `is_stored` returns `None` for one that has no row: it
+    /// Removes superfluous components from the data directory. Returns their digests. `is_stored` returns `None` for one that has no row: it
     /// stays for [`ORPHAN_TIME`], because it may be installed just now. So does a file that is not complete.
     pub(super) fn remove_unused(
         &self,
@@ -69,18 +141,18 @@ impl ComponentBytes {
     ) -> Result<Vec<String>> {
         let failure = || format!("cannot clean up {DIRECTORY} in the data directory");
         let mut removed = Vec::new();
-        for entry in self.0.entries().with_context(failure)? {
+        for entry in self.directory.entries().with_context(failure)? {
             let entry = entry.with_context(failure)?;
             let name = entry.file_name();
             let Some(text) = name.to_str() else { continue };
             let Some(digest) = text.strip_suffix(SUFFIX) else {
                 if data_dir::is_incomplete(text) && !is_young(&entry) {
-                    self.0.remove_file(&name).with_context(failure)?;
+                    self.directory.remove_file(&name).with_context(failure)?;
                 }
                 continue;
             };
             if !is_stored(digest).unwrap_or_else(|| is_young(&entry)) {
-                self.0.remove_file(&name).with_context(failure)?;
+                self.directory.remove_file(&name).with_context(failure)?;
                 removed.push(digest.to_owned());
             }
         }
@@ -122,49 +194,49 @@ mod tests {
     #[test]
     fn component_bytes_refuse_a_changed_file() {
         let data = tempfile::tempdir().unwrap();
-        let bytes = ComponentBytes::open(data.path()).unwrap();
+        let bytes = ComponentBytes::open(data.path(), &StorageProvider::Local).unwrap();
         let name = digest(b"one");
         assert!(
             bytes
-                .read(&name)
+                .read_here(&name)
                 .unwrap_err()
                 .reason
                 .contains("install the component again")
         );
-        bytes.save(&name, b"one").unwrap();
-        assert_eq!(bytes.read(&name).unwrap(), b"one");
-        bytes.0.write(file_name(&name), "two").unwrap();
-        let refusal = bytes.read(&name).unwrap_err();
+        bytes.save_here(&name, b"one").unwrap();
+        assert_eq!(bytes.read_here(&name).unwrap(), b"one");
+        bytes.directory.write(file_name(&name), "two").unwrap();
+        let refusal = bytes.read_here(&name).unwrap_err();
         assert_eq!(refusal.guard, Some(Guard::KeptCopy));
         // Storing it repairs the file.
-        bytes.save(&name, b"one").unwrap();
-        assert_eq!(bytes.read(&name).unwrap(), b"one");
+        bytes.save_here(&name, b"one").unwrap();
+        assert_eq!(bytes.read_here(&name).unwrap(), b"one");
         for kept in [Some(true), None] {
             assert!(bytes.remove_unused(|_| kept).unwrap().is_empty());
         }
         let old = std::time::SystemTime::now() - 2 * ORPHAN_TIME;
-        let file = bytes.0.open(file_name(&name)).unwrap().into_std();
+        let file = bytes.directory.open(file_name(&name)).unwrap().into_std();
         file.set_modified(old).unwrap();
         let removed = std::slice::from_ref(&name);
         assert_eq!(bytes.remove_unused(|_| None).unwrap(), removed);
-        bytes.save(&name, b"one").unwrap();
+        bytes.save_here(&name, b"one").unwrap();
         assert_eq!(bytes.remove_unused(|_| Some(false)).unwrap(), removed);
-        assert!(bytes.read(&name).is_err());
+        assert!(bytes.read_here(&name).is_err());
     }
 
     #[test]
     fn incomplete_component_is_removed_after_a_while() {
         let data = tempfile::tempdir().unwrap();
-        let bytes = ComponentBytes::open(data.path()).unwrap();
+        let bytes = ComponentBytes::open(data.path(), &StorageProvider::Local).unwrap();
         let name = format!(".{}.0", file_name(&digest(b"one")));
-        bytes.0.write(&name, "o").unwrap();
+        bytes.directory.write(&name, "o").unwrap();
         assert!(bytes.remove_unused(|_| None).unwrap().is_empty());
-        assert!(bytes.0.exists(&name));
+        assert!(bytes.directory.exists(&name));
         let old = SystemTime::now() - 2 * ORPHAN_TIME;
-        let file = bytes.0.open(&name).unwrap().into_std();
+        let file = bytes.directory.open(&name).unwrap().into_std();
         file.set_modified(old).unwrap();
         assert!(bytes.remove_unused(|_| None).unwrap().is_empty());
-        assert!(!bytes.0.exists(&name));
+        assert!(!bytes.directory.exists(&name));
     }
 
     #[test]

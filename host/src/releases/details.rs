@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::rows::{file_label, read_rights};
 use super::{EngineStatus, ReleaseError, Releases};
 use crate::jobs::Snapshot;
-use crate::store::HistoryRow;
+use crate::store::{HistoryRow, HostRelease};
 
 pub use serving::{BindingDetails, ServingComponent, UpstreamDetails};
 
@@ -31,6 +31,33 @@ pub struct EngineDetails {
     /// The rights that the component declares which waits for approval, or else the one that serves; and those that are
     /// granted and no longer declared.
     pub rights: Vec<DeclaredRight>,
+    /// The running servers that share the database, and whether they have the newest version that serves. Empty with
+    /// SQLite.
+    pub hosts: Vec<EngineHost>,
+}
+
+/// A running server, and what it has of the newest version of an engine that serves.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EngineHost {
+    pub name: String,
+    /// The version of its program.
+    pub program_version: String,
+    /// It serves the version.
+    pub is_loaded: bool,
+    /// Why it cannot. Follows the name of the version in a sentence. `null` if it can, or still loads it.
+    #[schema(required = true)]
+    pub problem: Option<String>,
+}
+
+impl From<HostRelease> for EngineHost {
+    fn from(release: HostRelease) -> Self {
+        Self {
+            name: release.host,
+            program_version: release.version,
+            is_loaded: release.problem.as_deref() == Some(""),
+            problem: release.problem.filter(|it| !it.is_empty()),
+        }
+    }
 }
 
 /// A component that waits for approval.
@@ -102,12 +129,13 @@ impl From<HistoryRow> for HistoryEntry {
 
 impl Releases {
     /// An engine in detail. The snapshot has its bindings.
-    pub fn details(
+    pub async fn details(
         &self,
         engine: &str,
         snapshot: &Snapshot,
     ) -> Result<EngineDetails, ReleaseError> {
         let status = self.status(engine)?;
+        let hosts = self.hosts_of(engine).await?;
         let serving = self.engines().get(engine).cloned();
         let rows = self.rows();
         let (grant, is_readable) = match rows.grant(engine) {
@@ -149,6 +177,7 @@ impl Releases {
                 digest: grant.digest.clone(),
             }),
             rights: compare_rights(&declared, &grant),
+            hosts: hosts.into_iter().map(EngineHost::from).collect(),
         })
     }
 }

@@ -181,7 +181,7 @@ impl Releases {
             }
         };
         let digest = digest(&bytes);
-        if self.is_decided(&file, &digest) {
+        if self.is_decided(&file, &digest).await {
             self.seen().set_decided(&file);
             return;
         }
@@ -197,7 +197,7 @@ impl Releases {
             }
         };
         self.seen().set_decided(&file);
-        if let Err(refusal) = self.bytes.save(&digest, &bytes) {
+        if let Err(refusal) = self.bytes.save(&digest, &bytes).await {
             return self.reject(file, refusal).await;
         }
         self.decide_file(&file, component, size_bytes).await;
@@ -206,7 +206,26 @@ impl Releases {
     }
 
     /// True if nothing is to be done for these bytes of a file.
-    pub(super) fn is_decided(&self, file: &str, digest: &str) -> bool {
+    ///
+    /// If hosts share the database, each has a directory of its own. What one of them has installed before counts no
+    /// more: otherwise a host with old files would undo an upgrade when it starts.
+    pub(super) async fn is_decided(&self, file: &str, digest: &str) -> bool {
+        if self.is_decided_here(file, digest) {
+            return true;
+        }
+        if !self.store.is_shared() {
+            return false;
+        }
+        match self.store.was_installed(digest).await {
+            Ok(was_installed) => was_installed,
+            Err(error) => {
+                tracing::error!("cannot see whether engine file {file} was installed: {error}");
+                false
+            }
+        }
+    }
+
+    fn is_decided_here(&self, file: &str, digest: &str) -> bool {
         let state = self.lock();
         let is_known = state.rows.files.get(file).is_some_and(|it| it == digest);
         let release = state.rows.releases.get(digest);
@@ -298,10 +317,14 @@ impl Releases {
         }
     }
 
-    /// A file has left the directory: its engine stops. The caller holds the lock of changes.
+    /// A file has left the directory: its engine stops, unless other hosts may have the file. The caller holds the lock
+    /// of changes.
     pub(super) async fn forget_file(&self, file: &str) {
         let rows = self.rows();
         self.lock().engines.rejected.retain(|it| it.file != file);
+        if self.store.is_shared() {
+            return;
+        }
         let parked = rows.releases.values();
         let parked = parked.filter(|it| it.file == file && it.state == ReleaseState::Parked);
         let track = rows.engine_of_file(file).cloned();

@@ -114,7 +114,7 @@ fn import_grant(grants: &Dir, engine: &str, bytes: &ComponentBytes) -> EngineCha
     let copy = copy.filter(|copy| pinhole_sandbox::digest(copy) == grant.digest);
     let is_stored = copy
         .as_ref()
-        .is_some_and(|copy| bytes.save(&grant.digest, copy).is_ok());
+        .is_some_and(|copy| bytes.save_here(&grant.digest, copy).is_ok());
     if !is_stored {
         // The engine's file has the component, unless it was replaced.
         return EngineChange {

@@ -8,11 +8,11 @@ use pinhole_sandbox::grant::Grant;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::crash_point::CrashPoint;
 use super::rows::{file_label, grant_row, release_row, rights_json};
 use super::self_test::SelfTest;
 use super::{ReleaseError, Releases, history, track};
 use crate::config::{FirstUse, Strategy};
+use crate::crash_point::CrashPoint;
 use crate::store::{EngineChange, ReleaseRow, ReleaseState};
 
 /// A component to install.
@@ -131,7 +131,7 @@ impl Releases {
                 size_bytes.div_ceil(1024)
             )],
         };
-        let stored = self.bytes.save(&digest, &install.bytes);
+        let stored = self.bytes.save(&digest, &install.bytes).await;
         stored.map_err(|Refusal { reason, .. }| ReleaseError::NotStored {
             subject: label.to_owned(),
             reason,

@@ -1,6 +1,7 @@
 //! What the database has about engines, in memory and by name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use pinhole_ground::guard::{Guard, Refusal};
@@ -14,7 +15,7 @@ use crate::store::{EngineChange, EngineRows, GrantRow, ReleaseRow, ReleaseState,
 const MAX_ROLLED_BACK: usize = 50;
 
 /// The rows of all engines at one moment.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Rows {
     /// By digest.
     pub(super) releases: BTreeMap<String, ReleaseRow>,
@@ -72,6 +73,32 @@ impl Rows {
                 Ok(None)
             }
         }
+    }
+
+    /// The rows of which this process can serve all: an engine whose release is not loaded has its track of before. The
+    /// engine that this process changes is not held back.
+    pub(super) fn without_unloaded(
+        mut self,
+        before: &Self,
+        loaded: &BTreeMap<String, Arc<Component>>,
+        changed: Option<&str>,
+    ) -> Self {
+        let is_unloaded = |track: &TrackRow| {
+            let mut serving = track.serving();
+            changed != Some(track.engine.as_str()) && serving.any(|it| !loaded.contains_key(it))
+        };
+        let unloaded = self.tracks.extract_if(.., |_, track| is_unloaded(track));
+        let engines: Vec<String> = unloaded.map(|(engine, _)| engine).collect();
+        for engine in engines {
+            if let Some(track) = before.tracks.get(&engine) {
+                self.tracks.insert(engine, track.clone());
+            }
+        }
+        self
+    }
+
+    pub(super) fn grant_row(&self, engine: &str) -> Option<&GrantRow> {
+        self.grants.get(engine)
     }
 
     /// The engines that have a grant.

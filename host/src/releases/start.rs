@@ -187,7 +187,7 @@ impl EngineStart {
         for bytes in read.values() {
             let digest = digest(bytes);
             if is_serving(&digest)
-                && let Err(refusal) = self.releases.bytes.save(&digest, bytes)
+                && let Err(refusal) = self.releases.bytes.save_here(&digest, bytes)
             {
                 tracing::warn!("the component sha256:{digest} {}", refusal.reason);
             }
@@ -203,18 +203,19 @@ impl EngineStart {
                 let file = rows.file_of(track).unwrap_or(&track.engine).to_owned();
                 self.releases.lock().engines.reject(file, refusal);
             }
-            for digest in std::iter::once(&track.current).chain(&track.candidate) {
+            for digest in track.serving() {
                 let Some(release) = rows.releases.get(digest) else {
                     continue;
                 };
                 let label = file_label(release);
-                let bytes = match self.releases.bytes.read(digest) {
+                let bytes = match self.releases.bytes.read(digest).await {
                     Ok(bytes) => bytes,
                     Err(refusal) => {
                         self.add_release(release, Err(refusal)).await?;
                         continue;
                     }
                 };
+                self.releases.bytes.share(digest, &bytes).await;
                 let engines = self.releases.engines();
                 match engines.admit_compiled(&label, digest).await.transpose() {
                     Some(admitted) => self.add_release(release, admitted).await?,
@@ -246,6 +247,14 @@ impl EngineStart {
                 state.loaded.insert(component.digest.clone(), component);
                 Ok(())
             }
+            // Other hosts may be able to load it.
+            Err(refusal) if self.releases.store.is_shared() => {
+                self.releases
+                    .record_failure(&release.digest, &refusal.reason);
+                let label = file_label(release);
+                self.releases.lock().engines.reject(label, refusal);
+                Ok(())
+            }
             Err(refusal) => {
                 let label = file_label(release);
                 let reason = refusal.reason.clone();
@@ -262,14 +271,14 @@ impl EngineStart {
         let is_release =
             |work: &Work| matches!(&work.source, Source::Release(it) if it.digest == digest);
         let is_queued = is_known && self.queue.iter().any(is_release);
-        if is_queued || self.releases.is_decided(&file, &digest) {
+        if is_queued || self.releases.is_decided(&file, &digest).await {
             return;
         }
         let engines = self.releases.engines();
         match engines.admit_compiled(&file, &digest).await.transpose() {
             Some(Ok(component)) => {
                 let size_bytes = bytes.len();
-                match self.releases.bytes.save(&digest, &bytes) {
+                match self.releases.bytes.save(&digest, &bytes).await {
                     Ok(()) => {
                         self.undecided.insert(file, (component, size_bytes));
                     }
@@ -287,7 +296,7 @@ impl EngineStart {
 
     /// A file that the server may have refused.
     async fn inspect_file(&mut self, file: String, bytes: Vec<u8>) {
-        if self.releases.is_decided(&file, &digest(&bytes)) {
+        if self.releases.is_decided(&file, &digest(&bytes)).await {
             return;
         }
         let admitted = self.releases.engines().admit(&file, bytes).await;
@@ -304,7 +313,7 @@ impl EngineStart {
         let (engines, label, bytes) = (releases.engines(), work.label.clone(), work.bytes.clone());
         let task = async move {
             let component = engines.admit(&label, bytes.clone()).await?;
-            releases.bytes.save(&component.digest, &bytes)?;
+            releases.bytes.save(&component.digest, &bytes).await?;
             Ok(component)
         };
         let task = AbortOnDropHandle::new(tokio::spawn(task));

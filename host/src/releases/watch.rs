@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::verdict::{Counts, Reason, Verdict, judge};
-use super::{Releases, track};
+use super::{ReleaseError, Releases, track};
 use crate::jobs::{OutcomeClass, OutcomeLog};
 use crate::store::{EngineResult, TrackRow, now};
 
@@ -16,6 +16,14 @@ const BATCH_TIME: Duration = Duration::from_millis(200);
 const IDLE_TIME: Duration = Duration::from_secs(15);
 /// How long the jobs of the version before count if all users have the new one, in seconds.
 const COMPARED_SECS: i64 = 7 * 24 * 60 * 60;
+
+/// Another host may come to the same verdict first.
+fn not_moved<T>(changed: Result<T, ReleaseError>) -> Result<(), ReleaseError> {
+    match changed {
+        Ok(_) | Err(ReleaseError::Moved) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
 
 impl Releases {
     /// Watches new versions again and again. Never returns.
@@ -91,9 +99,12 @@ impl Releases {
             Verdict::Undecided => Ok(()),
             Verdict::RollBack(reason) => self.roll_back_candidate(&track, &reason).await,
             Verdict::NextStep | Verdict::Done => {
+                if !self.is_on_all_hosts(candidate).await? {
+                    return Ok(());
+                }
                 let _changes = self.changes.lock().await;
                 if self.is_unchanged(&track) {
-                    self.advance(track, "").await?;
+                    not_moved(self.advance(track, "").await)?;
                 }
                 Ok(())
             }
@@ -104,7 +115,7 @@ impl Releases {
         let _changes = self.changes.lock().await;
         if self.is_unchanged(track) {
             let why = reason.to_string();
-            self.roll_back_now(&track.engine, None, &why, "").await?;
+            not_moved(self.roll_back_now(&track.engine, None, &why, "").await)?;
         }
         Ok(())
     }

@@ -148,10 +148,25 @@ impl Overlay {
         found.map(String::as_str)
     }
 
+    /// The text that the database has.
+    pub(super) fn stored_text(&self, key: &SettingKey) -> Option<&str> {
+        self.rows.get(&key.path)?.text.as_deref()
+    }
+
     /// True if the database has a value, even one that cannot be decrypted.
     #[must_use]
     pub fn is_stored(&self, key: &SettingKey) -> bool {
         self.rows.contains_key(&key.path)
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_stored_text(mut self, key: &SettingKey, text: &str) -> Self {
+        let value = StoredValue {
+            variables: key.variables.clone(),
+            text: Some(text.to_owned()),
+        };
+        self.rows.insert(key.path.clone(), value);
+        self
     }
 
     /// A new text of a setting, with the current secrets in place of markers.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use cap_std::fs::Dir;
 use pinhole_ground::environment::Environment;
 use serde_json::Value;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::overlay::{Overlay, StoredValue};
 use super::secret_cipher::SecretCipher;
@@ -27,11 +28,16 @@ pub struct StoredSettings {
     cipher: SecretCipher,
     store: Store,
     overlay: ArcSwap<Overlay>,
+    /// The revision of the database's settings that the overlay has.
+    revision: AtomicI64,
     /// Held while a change is made.
     change_lock: Mutex<()>,
+    /// Notified when other settings are current.
+    published: Notify,
 }
 
 /// A new value of a setting, or its removal.
+#[derive(Clone)]
 pub struct Change {
     key: SettingKey,
     /// `None` removes the stored value.
@@ -42,6 +48,8 @@ pub struct Change {
 pub(crate) struct ChangePlan {
     /// The settings after the changes.
     pub(crate) overlay: Overlay,
+    /// The revision that they change.
+    revision: i64,
     written: Vec<SettingRow>,
     /// Paths.
     removed: Vec<String>,
@@ -76,6 +84,11 @@ impl Change {
         &self.key
     }
 
+    /// The new text. `None` removes the stored value.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
     /// The new secret, if the setting is one.
     pub(crate) fn secret(&self) -> Option<&str> {
         let text = self.text.as_deref()?;
@@ -103,6 +116,8 @@ impl StoredSettings {
         if environment.is_true("RESET_CONFIG_ON_START") == Some(true) {
             delete_all(&store).await.context(context)?;
         }
+        // Before the settings: a later revision would hide a change from this server.
+        let revision = store.settings_revision().await.context(context)?;
         let rows = match environment.is_true("ENABLE_PERSISTENT_CONFIG") {
             Some(false) => Vec::new(),
             _ => store.settings().await.context(context)?,
@@ -114,7 +129,9 @@ impl StoredSettings {
             cipher,
             store,
             overlay: ArcSwap::from_pointee(overlay),
+            revision: AtomicI64::new(revision),
             change_lock: Mutex::new(()),
+            published: Notify::new(),
         })
     }
 
@@ -140,7 +157,7 @@ impl StoredSettings {
 
     /// Replaces the environment below the stored settings. The caller holds the lock.
     pub(crate) fn replace_environment(&self, environment: Environment) {
-        self.publish(self.overlay_on(&environment));
+        self.overlay.store(Arc::new(self.overlay_on(&environment)));
         self.environment.store(Arc::new(environment));
     }
 
@@ -184,6 +201,7 @@ impl StoredSettings {
             .map(|key| record(user, key, &before, &overlay))
             .collect();
         Ok(Some(ChangePlan {
+            revision: self.revision(),
             written,
             removed,
             records,
@@ -191,16 +209,47 @@ impl StoredSettings {
         }))
     }
 
-    /// Writes all changes of a plan, or none.
-    pub(crate) async fn save(&self, plan: &ChangePlan) -> sqlx::Result<()> {
+    /// The settings that another process has stored since, with their revision. `None` if its own are the newest.
+    pub(crate) async fn newer_overlay(&self) -> sqlx::Result<Option<(Overlay, i64)>> {
+        let environment = self.environment.load();
+        if environment.is_true("ENABLE_PERSISTENT_CONFIG") == Some(false) {
+            return Ok(None);
+        }
+        let revision = self.store.settings_revision().await?;
+        if revision == self.revision() {
+            return Ok(None);
+        }
+        let rows = self.store.settings().await?;
+        let values = rows.into_iter().map(|row| decode_row(&self.cipher, row));
+        Ok(Some((
+            Overlay::new(&environment, values.collect()),
+            revision,
+        )))
+    }
+
+    /// Writes all changes of a plan, or none. Returns their revision, or `None` if another process has changed settings
+    /// since they were planned.
+    pub(crate) async fn save(&self, plan: &ChangePlan) -> sqlx::Result<Option<i64>> {
         self.store
-            .change_settings(&plan.written, &plan.removed, &plan.records)
+            .change_settings(plan.revision, &plan.written, &plan.removed, &plan.records)
             .await
     }
 
-    /// Makes saved settings current.
-    pub(crate) fn publish(&self, overlay: Overlay) {
+    /// Makes the saved settings of a revision current.
+    pub(crate) fn publish(&self, overlay: Overlay, revision: i64) {
         self.overlay.store(Arc::new(overlay));
+        self.revision.store(revision, Ordering::Release);
+        self.published.notify_one();
+    }
+
+    /// Waits until other settings are current than at the last call. For one caller.
+    pub(crate) async fn wait_for_publication(&self) {
+        self.published.notified().await;
+    }
+
+    /// Increases with each change that this server makes or loads.
+    pub(crate) fn revision(&self) -> i64 {
+        self.revision.load(Ordering::Acquire)
     }
 
     fn encode_row(&self, key: &SettingKey, value: &StoredValue) -> Result<SettingRow> {
@@ -275,6 +324,7 @@ fn decode_row(cipher: &SecretCipher, row: SettingRow) -> (String, StoredValue) {
 
 /// Deletes all stored settings.
 async fn delete_all(store: &Store) -> sqlx::Result<()> {
+    let revision = store.settings_revision().await?;
     let rows = store.settings().await?;
     if rows.is_empty() {
         return Ok(());
@@ -297,7 +347,13 @@ async fn delete_all(store: &Store) -> sqlx::Result<()> {
         })
         .collect();
     let paths: Vec<_> = rows.into_iter().map(|row| row.path).collect();
-    store.change_settings(&[], &paths, &records).await?;
+    let deleted = store
+        .change_settings(revision, &[], &paths, &records)
+        .await?;
+    // Another server that starts with the variable deletes them too.
+    if deleted.is_none() {
+        return Ok(());
+    }
     tracing::warn!(
         "RESET_CONFIG_ON_START is set: removed {} stored settings",
         paths.len()

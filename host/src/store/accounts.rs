@@ -1,11 +1,9 @@
 //! Accounts: the email and password hash of a user.
 
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-
 use pinhole_ground::guard::Guard;
 
 use super::api_keys::delete_keys;
+use super::database::{Connection, Row, query};
 use super::users::user_from_row;
 use super::{Store, User, now};
 
@@ -74,7 +72,7 @@ impl Store {
             AccountOrigin::SignUp if !is_later => "admin",
             _ => new.role,
         };
-        sqlx::query("INSERT INTO users (id, name, role, created_at) VALUES ($1, $2, $3, $4)")
+        query("INSERT INTO users (id, name, role, created_at) VALUES ($1, $2, $3, $4)")
             .bind(&id)
             .bind(new.name)
             .bind(role)
@@ -88,24 +86,24 @@ impl Store {
 
     /// The account with this email, in lower case.
     pub async fn account_by_email(&self, email: &str) -> sqlx::Result<Option<Account>> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT users.id, name, role, email, password, epoch FROM users
              JOIN accounts ON accounts.user_id = users.id WHERE email = $1",
         )
         .bind(email)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.database)
         .await?;
         row.as_ref().map(account_from_row).transpose()
     }
 
     /// The account of a user. `None` for a user who has only API keys.
     pub async fn account(&self, user_id: &str) -> sqlx::Result<Option<Account>> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT users.id, name, role, email, password, epoch FROM users
              JOIN accounts ON accounts.user_id = users.id WHERE users.id = $1",
         )
         .bind(user_id)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.database)
         .await?;
         row.as_ref().map(account_from_row).transpose()
     }
@@ -119,8 +117,8 @@ impl Store {
 
     /// True if the server has or had an account.
     pub async fn had_accounts(&self) -> sqlx::Result<bool> {
-        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM first_account")
-            .fetch_one(&self.pool)
+        let count: i64 = query("SELECT COUNT(*) FROM first_account")
+            .fetch_value(&self.database)
             .await?;
         Ok(count > 0)
     }
@@ -128,17 +126,17 @@ impl Store {
 
 /// Changes a password hash, and revokes all sessions and API keys of the user.
 pub(super) async fn replace_password(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     user_id: &str,
     password: &str,
 ) -> sqlx::Result<()> {
-    sqlx::query("UPDATE accounts SET password = $2, epoch = epoch + 1 WHERE user_id = $1")
+    query("UPDATE accounts SET password = $2, epoch = epoch + 1 WHERE user_id = $1")
         .bind(user_id)
         .bind(password)
         .execute(&mut *connection)
         .await?;
     // They are of an earlier epoch, or end with their key.
-    sqlx::query("DELETE FROM sessions WHERE user_id = $1")
+    query("DELETE FROM sessions WHERE user_id = $1")
         .bind(user_id)
         .execute(&mut *connection)
         .await?;
@@ -149,29 +147,28 @@ pub(super) async fn replace_password(
 }
 
 /// Notes that an account exists, after which no sign-up becomes an administrator. Returns true for the first one.
-pub(super) async fn mark_first_account(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
-    let marked = sqlx::query(
-        "INSERT INTO first_account (id, created_at) VALUES (1, $1) ON CONFLICT DO NOTHING",
-    )
-    .bind(now())
-    .execute(connection)
-    .await?;
-    Ok(marked.rows_affected() > 0)
+pub(super) async fn mark_first_account(connection: &mut Connection) -> sqlx::Result<bool> {
+    let marked =
+        query("INSERT INTO first_account (id, created_at) VALUES (1, $1) ON CONFLICT DO NOTHING")
+            .bind(now())
+            .execute(connection)
+            .await?;
+    Ok(marked > 0)
 }
 
 /// Adds the account of a user that exists.
 pub(super) async fn insert_account(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     user_id: &str,
     new: &NewAccount<'_>,
 ) -> sqlx::Result<Account> {
-    sqlx::query("INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)")
+    query("INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)")
         .bind(user_id)
         .bind(new.email)
         .bind(new.password)
         .execute(&mut *connection)
         .await?;
-    let row = sqlx::query(
+    let row = query(
         "SELECT users.id, name, role, email, password, epoch FROM users
          JOIN accounts ON accounts.user_id = users.id WHERE users.id = $1",
     )
@@ -181,7 +178,7 @@ pub(super) async fn insert_account(
     account_from_row(&row)
 }
 
-fn account_from_row(row: &SqliteRow) -> sqlx::Result<Account> {
+fn account_from_row(row: &Row) -> sqlx::Result<Account> {
     Ok(Account {
         user: user_from_row(row)?,
         email: row.try_get("email")?,

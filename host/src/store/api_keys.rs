@@ -4,11 +4,10 @@ use anyhow::{Context, Result};
 use pinhole_ground::text::hex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::database::{Connection, Lock, Row, query};
 use super::identity_cache::CredentialUser;
-use super::users::user_from_row;
+use super::users::{lock_user, user_from_row};
 use super::{CredentialId, Store, User, now};
 
 /// Random bytes in a key.
@@ -62,8 +61,9 @@ impl Store {
     /// Creates an administrator if the database has no users. Returns the API key.
     pub async fn create_first_administrator(&self) -> Result<Option<String>> {
         let mut transaction = self.begin().await?;
+        transaction.lock(Lock::Administrators).await?;
         let id = uuid::Uuid::new_v4().to_string();
-        let inserted = sqlx::query(
+        let inserted = query(
             "INSERT INTO users (id, name, role, created_at)
              SELECT $1, 'Administrator', 'admin', $2 WHERE NOT EXISTS (SELECT 1 FROM users)",
         )
@@ -71,7 +71,7 @@ impl Store {
         .bind(now())
         .execute(&mut *transaction)
         .await?;
-        if inserted.rows_affected() == 0 {
+        if inserted == 0 {
             return Ok(None);
         }
         let created = CreatedKey::new(NewKey::default())?;
@@ -101,7 +101,7 @@ impl Store {
                 key_expires_at: row.try_get("expires_at")?,
             }))
         };
-        self.writer.identities.user(credential, read).await
+        self.cached_user(credential, read).await
     }
 
     /// The user of an API key, and what a session with it depends on.
@@ -119,8 +119,8 @@ impl Store {
         }))
     }
 
-    async fn unexpired_key(&self, hash: &str) -> sqlx::Result<Option<SqliteRow>> {
-        sqlx::query(
+    async fn unexpired_key(&self, hash: &str) -> sqlx::Result<Option<Row>> {
+        query(
             "SELECT users.id, users.name, users.role, api_keys.expires_at FROM api_keys
              JOIN users ON users.id = api_keys.user_id
              WHERE api_keys.hash = $1
@@ -128,7 +128,7 @@ impl Store {
         )
         .bind(hash)
         .bind(now())
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.database)
         .await
     }
 
@@ -167,13 +167,13 @@ impl Store {
 
     /// The API keys of a user, oldest first.
     pub async fn keys(&self, user_id: &str) -> sqlx::Result<Vec<ApiKey>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT api_keys.hash, name, prefix, created_at, expires_at, last_used_at FROM api_keys
              LEFT JOIN key_uses ON key_uses.hash = api_keys.hash
              WHERE user_id = $1 ORDER BY created_at, api_keys.hash",
         )
         .bind(user_id)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.database)
         .await?;
         let keys = rows.iter().map(|row| {
             let hash: String = row.try_get("hash")?;
@@ -193,8 +193,8 @@ impl Store {
     /// number of keys.
     pub async fn revoke_keys(&self, user_id: &str, id: Option<&str>) -> sqlx::Result<u64> {
         let mut transaction = self.begin_removal().await?;
-        let removed = sqlx::query(
-            "DELETE FROM api_keys WHERE user_id = $1 AND ($2 IS NULL OR substr(hash, 1, $3) = $2)",
+        let removed = query(
+            "DELETE FROM api_keys WHERE user_id = $1 AND ($2 IS NULL OR substr(hash, 1, CAST($3 AS INTEGER)) = $2)",
         )
         .bind(user_id)
         .bind(id)
@@ -203,16 +203,15 @@ impl Store {
         .await?;
         delete_keyless_sessions(&mut transaction, user_id).await?;
         transaction.commit().await?;
-        Ok(removed.rows_affected())
+        Ok(removed)
     }
 
     /// True if the user has an API key without a name.
     pub async fn has_unnamed_key(&self, user_id: &str) -> sqlx::Result<bool> {
-        let count: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM api_keys WHERE user_id = $1 AND name = ''")
-                .bind(user_id)
-                .fetch_one(&self.pool)
-                .await?;
+        let count: i64 = query("SELECT COUNT(*) FROM api_keys WHERE user_id = $1 AND name = ''")
+            .bind(user_id)
+            .fetch_value(&self.database)
+            .await?;
         Ok(count > 0)
     }
 
@@ -233,7 +232,7 @@ impl CreatedKey {
         let row = ApiKey {
             id: key_id(&hash_key(&key)).to_owned(),
             name: new.name.to_owned(),
-            prefix: key.chars().take(PREFIX_LETTERS).collect(),
+            prefix: first_letters(&key),
             created_at: now(),
             last_used_at: None,
             expires_at: new.expires_at,
@@ -242,8 +241,9 @@ impl CreatedKey {
     }
 
     /// Returns false if the user has too many.
-    async fn insert(&self, connection: &mut SqliteConnection, user_id: &str) -> sqlx::Result<bool> {
-        let inserted = sqlx::query(
+    async fn insert(&self, connection: &mut Connection, user_id: &str) -> sqlx::Result<bool> {
+        lock_user(connection, user_id).await?;
+        let inserted = query(
             "INSERT INTO api_keys (hash, user_id, name, prefix, created_at, expires_at)
              SELECT $1, $2, $3, $4, $5, $6
              WHERE (SELECT COUNT(*) FROM api_keys WHERE user_id = $2) < $7",
@@ -257,24 +257,21 @@ impl CreatedKey {
         .bind(i64::from(MAX_KEYS))
         .execute(connection)
         .await?;
-        Ok(inserted.rows_affected() == 1)
+        Ok(inserted == 1)
     }
 }
 
 /// Deletes all API keys of a user, and ends the sessions that began with them.
-pub(super) async fn delete_keys(
-    connection: &mut SqliteConnection,
-    user_id: &str,
-) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM api_keys WHERE user_id = $1")
+pub(super) async fn delete_keys(connection: &mut Connection, user_id: &str) -> sqlx::Result<()> {
+    query("DELETE FROM api_keys WHERE user_id = $1")
         .bind(user_id)
         .execute(&mut *connection)
         .await?;
     delete_keyless_sessions(connection, user_id).await
 }
 
-async fn delete_unnamed_keys(connection: &mut SqliteConnection, user_id: &str) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM api_keys WHERE user_id = $1 AND name = ''")
+async fn delete_unnamed_keys(connection: &mut Connection, user_id: &str) -> sqlx::Result<()> {
+    query("DELETE FROM api_keys WHERE user_id = $1 AND name = ''")
         .bind(user_id)
         .execute(&mut *connection)
         .await?;
@@ -282,14 +279,11 @@ async fn delete_unnamed_keys(connection: &mut SqliteConnection, user_id: &str) -
 }
 
 /// Removes the rows of sessions that ended with their key.
-async fn delete_keyless_sessions(
-    connection: &mut SqliteConnection,
-    user_id: &str,
-) -> sqlx::Result<()> {
-    sqlx::query(
+async fn delete_keyless_sessions(connection: &mut Connection, user_id: &str) -> sqlx::Result<()> {
+    query(
         "DELETE FROM sessions WHERE user_id = $1 AND key_id <> '' AND NOT EXISTS (
              SELECT 1 FROM api_keys
-             WHERE api_keys.user_id = $1 AND substr(api_keys.hash, 1, $2) = sessions.key_id)",
+             WHERE api_keys.user_id = $1 AND substr(api_keys.hash, 1, CAST($2 AS INTEGER)) = sessions.key_id)",
     )
     .bind(user_id)
     .bind(KEY_ID_LETTERS)
@@ -301,6 +295,11 @@ async fn delete_keyless_sessions(
 /// SHA-256 in hexadecimal. Keys are random, so they need no salt.
 pub(super) fn hash_key(key: &str) -> String {
     hex(&Sha256::digest(key.as_bytes()))
+}
+
+/// The beginning of a key that is stored.
+pub(super) fn first_letters(key: &str) -> String {
+    key.chars().take(PREFIX_LETTERS).collect()
 }
 
 fn key_id(hash: &str) -> &str {

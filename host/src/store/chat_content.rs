@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use futures_util::TryStreamExt;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
-use sqlx::{Row, SqliteConnection};
 
 use super::Store;
+use super::database::{Connection, Row, query};
 use super::messages::parse_json;
 
 /// The content of a chat. Each text is JSON.
@@ -55,7 +54,7 @@ impl MessageText {
 impl Store {
     /// Length of the content of a chat in bytes, without reading it. 0 if the chat does not exist.
     pub async fn chat_bytes(&self, chat_id: &str) -> sqlx::Result<usize> {
-        let bytes: Option<i64> = sqlx::query_scalar(
+        let bytes: Option<i64> = query(
             "SELECT CAST(OCTET_LENGTH(rest)
                  + (SELECT COALESCE(SUM(OCTET_LENGTH(content) + OCTET_LENGTH(rest)), 0)
                     FROM messages WHERE chat_id = $1)
@@ -66,29 +65,28 @@ impl Store {
              FROM chats WHERE id = $1",
         )
         .bind(chat_id)
-        .fetch_optional(&self.pool)
+        .fetch_optional_value(&self.database)
         .await?;
         Ok(usize::try_from(bytes.unwrap_or(0)).unwrap_or(usize::MAX))
     }
 
     /// The content of a chat. `None` if the chat does not exist.
     pub async fn chat_content(&self, chat_id: &str) -> sqlx::Result<Option<ChatContent>> {
-        let mut connection = self.pool.acquire().await?;
-        let rest: Option<String> = sqlx::query_scalar("SELECT rest FROM chats WHERE id = $1")
+        let mut connection = self.database.acquire().await?;
+        let rest: Option<String> = query("SELECT rest FROM chats WHERE id = $1")
             .bind(chat_id)
-            .fetch_optional(&mut *connection)
+            .fetch_optional_value(&mut connection)
             .await?;
         let Some(rest) = rest else {
             return Ok(None);
         };
         let mut messages = Messages::default();
-        let mut rows = sqlx::query(
+        let select = query(
             "SELECT id, parent_id, role, content, rest FROM messages WHERE chat_id = $1
              ORDER BY position, id",
         )
-        .bind(chat_id)
-        .fetch(&mut *connection);
-        while let Some(row) = rows.try_next().await? {
+        .bind(chat_id);
+        let add = |row: &Row| {
             messages.add(MessageText {
                 id: row.try_get("id")?,
                 parent_id: row.try_get("parent_id")?,
@@ -98,10 +96,11 @@ impl Store {
                 files: Vec::new(),
                 statuses: Vec::new(),
             });
-        }
-        drop(rows);
+            Ok(())
+        };
+        select.for_each(&mut connection, add).await?;
         // A file that its owner deleted, and may restore, is not shown.
-        let select_files = "SELECT message_id, entry FROM message_files WHERE chat_id = $1
+        let select_files = "SELECT message_id, entry AS text FROM message_files WHERE chat_id = $1
              AND NOT EXISTS (SELECT 1 FROM files WHERE id = file_id AND deleted_at IS NOT NULL)
              ORDER BY position";
         for_each_text(&mut connection, select_files, chat_id, |id, text| {
@@ -109,7 +108,8 @@ impl Store {
         })
         .await?;
         let select_statuses =
-            "SELECT message_id, status FROM message_statuses WHERE chat_id = $1 ORDER BY position";
+            "SELECT message_id, status AS text FROM message_statuses WHERE chat_id = $1
+             ORDER BY position";
         for_each_text(&mut connection, select_statuses, chat_id, |id, text| {
             messages.extend(id, |message| message.statuses.push(text));
         })
@@ -143,18 +143,18 @@ impl Messages {
     }
 }
 
-/// Reads rows of the id of a message and a text.
+/// Reads the columns `message_id` and `text` of each row.
 async fn for_each_text(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     select: &'static str,
     chat_id: &str,
     mut each: impl FnMut(&str, String),
 ) -> sqlx::Result<()> {
-    let mut rows = sqlx::query(select).bind(chat_id).fetch(connection);
-    while let Some(row) = rows.try_next().await? {
-        each(row.try_get(0)?, row.try_get(1)?);
-    }
-    Ok(())
+    let add = |row: &Row| {
+        each(row.try_get("message_id")?, row.try_get("text")?);
+        Ok(())
+    };
+    query(select).bind(chat_id).for_each(connection, add).await
 }
 
 /// The JSON text of an object with these fields added. The values of the object are not parsed.

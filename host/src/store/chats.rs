@@ -1,19 +1,19 @@
 //! Chats.
 
 use serde_json::{Map, Value};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
 use super::chat_content::with_fields;
+use super::database::{Connection, Row, query};
 use super::message_copy::save_messages;
 use super::messages::to_json;
 use super::storage::Quota;
+use super::users::lock_user;
 use super::{ChatMessage, NEW_CHAT, Store, now};
 
 /// Chats of one user.
 pub const MAX_CHATS: u32 = 10_000;
 /// Length of the fields that clients store with a chat, in bytes of JSON.
-const MAX_REST_BYTES: usize = 16 << 20;
+pub(super) const MAX_REST_BYTES: usize = 16 << 20;
 
 /// A chat without its content.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,20 +90,20 @@ pub enum ChatFlag {
 impl Store {
     /// The owner of a chat.
     pub async fn chat_owner(&self, chat_id: &str) -> sqlx::Result<Option<String>> {
-        sqlx::query_scalar("SELECT user_id FROM chats WHERE id = $1")
+        query("SELECT user_id FROM chats WHERE id = $1")
             .bind(chat_id)
-            .fetch_optional(&self.pool)
+            .fetch_optional_value(&self.database)
             .await
     }
 
     /// A chat of any user.
     pub async fn chat(&self, id: &str) -> sqlx::Result<Option<ChatRow>> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT id, user_id, title, current_id, archived, pinned, created_at, updated_at
              FROM chats WHERE id = $1",
         )
         .bind(id)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.database)
         .await?;
         row.as_ref().map(chat_from_row).transpose()
     }
@@ -116,7 +116,7 @@ impl Store {
         limit: u32,
         offset: u64,
     ) -> sqlx::Result<Vec<ChatSummary>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT id, title, created_at, updated_at FROM chats
              WHERE user_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR archived = $2)
                  AND (CAST($3 AS BIGINT) IS NULL OR pinned = $3)
@@ -127,7 +127,7 @@ impl Store {
         .bind(filter.pinned.map(i64::from))
         .bind(i64::from(limit))
         .bind(i64::try_from(offset).unwrap_or(i64::MAX))
-        .fetch_all(&self.pool)
+        .fetch_all(&self.database)
         .await?;
         rows.iter().map(summary_from_row).collect()
     }
@@ -144,10 +144,11 @@ impl Store {
             return Ok(SaveOutcome::TooLong);
         }
         let mut transaction = self.begin().await?;
+        lock_user(&mut transaction, user_id).await?;
         let quota = Quota::start(&mut transaction, user_id, quota).await?;
         let id = uuid::Uuid::new_v4().to_string();
         let history = copy.history.unwrap_or_default();
-        let row = sqlx::query(
+        let row = query(
             "INSERT INTO chats (id, user_id, title, current_id, rest, archived, pinned,
                  created_at, updated_at)
              SELECT $1, $2, $3, $4, $5, 0, 0, $6, $6
@@ -184,7 +185,7 @@ impl Store {
         quota: Option<u64>,
     ) -> sqlx::Result<SaveOutcome> {
         let mut transaction = self.begin().await?;
-        let row = sqlx::query(
+        let row = query(
             "UPDATE chats SET updated_at = $2 WHERE id = $1
              RETURNING id, user_id, title, current_id, rest, archived, pinned, created_at,
                  updated_at",
@@ -207,7 +208,7 @@ impl Store {
             chat.current_id = history.current_id;
             save_messages(&mut transaction, id, &chat.user_id, &history.messages).await?;
         }
-        sqlx::query("UPDATE chats SET title = $2, current_id = $3, rest = $4 WHERE id = $1")
+        query("UPDATE chats SET title = $2, current_id = $3, rest = $4 WHERE id = $1")
             .bind(id)
             .bind(&chat.title)
             .bind(&chat.current_id)
@@ -229,7 +230,7 @@ impl Store {
         flag: ChatFlag,
     ) -> sqlx::Result<Option<ChatRow>> {
         let mut transaction = self.begin().await?;
-        let row = sqlx::query(match flag {
+        let row = query(match flag {
             ChatFlag::Archived => {
                 "UPDATE chats SET archived = 1 - archived WHERE id = $1
                  RETURNING id, user_id, title, current_id, archived, pinned, created_at, updated_at"
@@ -250,7 +251,9 @@ impl Store {
     /// the files, whose bytes the caller must remove, or `None` if the chat does not exist.
     pub async fn delete_chat(&self, id: &str) -> sqlx::Result<Option<Vec<String>>> {
         let mut transaction = self.begin_removal().await?;
-        let files = sqlx::query_scalar(
+        // First the chat, then its owner's storage, as all changes of a chat do.
+        lock_chat(&mut transaction, id).await?;
+        let files = query(
             "DELETE FROM files WHERE id IN (
                  SELECT file_id FROM message_files WHERE chat_id = $1)
              AND user_id = (SELECT user_id FROM chats WHERE id = $1)
@@ -259,18 +262,24 @@ impl Store {
              RETURNING id",
         )
         .bind(id)
-        .fetch_all(&mut *transaction)
+        .fetch_values(&mut *transaction)
         .await?;
-        let deleted = sqlx::query("DELETE FROM chats WHERE id = $1")
+        let deleted = query("DELETE FROM chats WHERE id = $1")
             .bind(id)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok((deleted.rows_affected() > 0).then_some(files))
+        Ok((deleted > 0).then_some(files))
     }
 }
 
-pub(super) fn summary_from_row(row: &SqliteRow) -> sqlx::Result<ChatSummary> {
+/// Locks a chat until the transaction ends: other changes of its messages wait.
+pub(super) async fn lock_chat(connection: &mut Connection, id: &str) -> sqlx::Result<()> {
+    let chat = query("SELECT id FROM chats WHERE id = $1").bind(id);
+    connection.lock_rows(chat).await
+}
+
+pub(super) fn summary_from_row(row: &Row) -> sqlx::Result<ChatSummary> {
     Ok(ChatSummary {
         id: row.try_get("id")?,
         title: row.try_get("title")?,
@@ -279,14 +288,14 @@ pub(super) fn summary_from_row(row: &SqliteRow) -> sqlx::Result<ChatSummary> {
     })
 }
 
-fn chat_from_row(row: &SqliteRow) -> sqlx::Result<ChatRow> {
+fn chat_from_row(row: &Row) -> sqlx::Result<ChatRow> {
     Ok(ChatRow {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,
         title: row.try_get("title")?,
         current_id: row.try_get("current_id")?,
-        archived: row.try_get::<i64, _>("archived")? == 1,
-        pinned: row.try_get::<i64, _>("pinned")? == 1,
+        archived: row.try_get_flag("archived")?,
+        pinned: row.try_get_flag("pinned")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
     })

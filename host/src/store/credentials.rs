@@ -2,9 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{QueryBuilder, Row, Sqlite};
-
 use super::api_keys::{KEY_ID_LETTERS, hash_key};
+use super::database::query;
 use super::{Session, SessionOrigin, Store, now};
 
 /// Identifies an API key or a session without containing its secret.
@@ -56,41 +55,51 @@ impl Store {
         credentials: &[CredentialId],
         now: i64,
     ) -> sqlx::Result<ValidityRows> {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT 'key' AS kind, hash AS id, user_id, 0 AS epoch FROM api_keys
+        let keys = credentials
+            .iter()
+            .filter_map(|credential| match credential {
+                CredentialId::ApiKey(hash) => Some(hash),
+                CredentialId::Session(_) => None,
+            });
+        let key_sessions =
+            sessions(credentials).filter(|it| matches!(it.origin, SessionOrigin::Key { .. }));
+        // The empty text is no id: without it, a list could be empty, which is no SQL.
+        let select = query(
+            "SELECT 'key' AS kind, hash AS id, user_id, CAST(0 AS BIGINT) AS epoch FROM api_keys
              JOIN users ON users.id = api_keys.user_id
-             WHERE role IN ('user', 'admin') AND (expires_at IS NULL OR expires_at > ",
-        );
-        query.push_bind(now).push(") AND (hash IN (''");
-        for credential in credentials {
-            if let CredentialId::ApiKey(hash) = credential {
-                query.push(", ").push_bind(hash);
-            }
-        }
-        query.push(") OR user_id IN (''");
-        for session in sessions(credentials) {
-            if matches!(session.origin, SessionOrigin::Key { .. }) {
-                query.push(", ").push_bind(&session.user_id);
-            }
-        }
-        query.push(
+             WHERE role IN ('user', 'admin') AND (expires_at IS NULL OR expires_at > $1)
+                 AND (hash IN (",
+        )
+        .bind(now)
+        .push_list(keys.map(String::as_str).chain([""]))
+        .push(") OR user_id IN (")
+        .push_list(
+            key_sessions
+                .map(|session| session.user_id.as_str())
+                .chain([""]),
+        )
+        .push(
             ")) UNION ALL SELECT 'account', users.id, '', epoch FROM users
              JOIN accounts ON accounts.user_id = users.id
-             WHERE role IN ('user', 'admin') AND users.id IN (''",
-        );
-        for session in sessions(credentials) {
-            query.push(", ").push_bind(&session.user_id);
-        }
-        query.push(") UNION ALL SELECT 'ended', id, '', 0 FROM ended_sessions WHERE id IN (''");
-        for session in sessions(credentials) {
-            query.push(", ").push_bind(&session.id);
-        }
-        query.push(")");
+             WHERE role IN ('user', 'admin') AND users.id IN (",
+        )
+        .push_list(
+            sessions(credentials)
+                .map(|session| session.user_id.as_str())
+                .chain([""]),
+        )
+        .push(") UNION ALL SELECT 'ended', id, '', 0 FROM ended_sessions WHERE id IN (")
+        .push_list(
+            sessions(credentials)
+                .map(|session| session.id.as_str())
+                .chain([""]),
+        )
+        .push(")");
 
         let mut rows = ValidityRows::default();
-        for row in query.build().fetch_all(&self.pool).await? {
+        for row in select.fetch_all(&self.database).await? {
             let id: String = row.try_get("id")?;
-            match row.try_get("kind")? {
+            match row.try_get::<String>("kind")?.as_str() {
                 "key" => rows.add_key(row.try_get("user_id")?, id),
                 "account" => drop(rows.epochs.insert(id, row.try_get("epoch")?)),
                 _ => drop(rows.revoked_sessions.insert(id)),

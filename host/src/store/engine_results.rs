@@ -1,7 +1,6 @@
 //! Finished jobs of each version of an engine by minute, for the verdict on it.
 
-use sqlx::Row;
-
+use super::database::query;
 use super::{Store, now};
 
 /// How long results are stored, in minutes: a verdict looks at seven days.
@@ -25,11 +24,12 @@ impl Store {
         let minute = now() / 60;
         let mut write = self.begin().await?;
         for result in results {
-            sqlx::query(
+            query(
                 "INSERT INTO engine_results (digest, minute, outcome, jobs, own_ms)
                  VALUES ($1, $2, $3, $4, $5)
                  ON CONFLICT (digest, minute, outcome) DO UPDATE SET
-                     jobs = jobs + excluded.jobs, own_ms = own_ms + excluded.own_ms",
+                     jobs = engine_results.jobs + excluded.jobs,
+                     own_ms = engine_results.own_ms + excluded.own_ms",
             )
             .bind(&result.digest)
             .bind(minute)
@@ -39,7 +39,7 @@ impl Store {
             .execute(&mut *write)
             .await?;
         }
-        sqlx::query("DELETE FROM engine_results WHERE minute < $1")
+        query("DELETE FROM engine_results WHERE minute < $1")
             .bind(minute - MAX_AGE_MINUTES)
             .execute(&mut *write)
             .await?;
@@ -52,13 +52,14 @@ impl Store {
         digest: &str,
         since: i64,
     ) -> sqlx::Result<Vec<EngineResult>> {
-        let rows = sqlx::query(
-            "SELECT outcome, SUM(jobs) AS jobs, SUM(own_ms) AS own_ms FROM engine_results
+        let rows = query(
+            "SELECT outcome, CAST(SUM(jobs) AS BIGINT) AS jobs, CAST(SUM(own_ms) AS BIGINT) AS own_ms
+             FROM engine_results
              WHERE digest = $1 AND minute >= $2 GROUP BY outcome",
         )
         .bind(digest)
         .bind(since / 60)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.database)
         .await?;
         let read = rows.iter().map(|row| {
             Ok(EngineResult {
@@ -75,25 +76,28 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::test_database::TestDatabase;
 
     #[tokio::test]
     async fn results_of_a_minute_are_added_up() {
-        let data = tempfile::tempdir().unwrap();
-        let store = Store::open(data.path()).await.unwrap();
-        let result = |outcome: &str, jobs| EngineResult {
-            digest: "a".into(),
-            outcome: outcome.into(),
-            jobs,
-            own_ms: 10 * jobs,
-        };
-        let batch = [result("ok", 2), result("crash", 1)];
-        store.add_engine_results(&batch).await.unwrap();
-        store.add_engine_results(&batch[..1]).await.unwrap();
-        let mut read = store.engine_results("a", now() - 120).await.unwrap();
-        read.sort_by(|a, b| a.outcome.cmp(&b.outcome));
-        assert_eq!(read, [result("crash", 1), result("ok", 4)]);
-        let later = store.engine_results("a", now() + 120).await.unwrap();
-        assert!(later.is_empty());
-        assert!(store.engine_results("b", 0).await.unwrap().is_empty());
+        TestDatabase::each(async |test| {
+            let store = &test.store;
+            let result = |outcome: &str, jobs| EngineResult {
+                digest: "a".into(),
+                outcome: outcome.into(),
+                jobs,
+                own_ms: 10 * jobs,
+            };
+            let batch = [result("ok", 2), result("crash", 1)];
+            store.add_engine_results(&batch).await.unwrap();
+            store.add_engine_results(&batch[..1]).await.unwrap();
+            let mut read = store.engine_results("a", now() - 120).await.unwrap();
+            read.sort_by(|a, b| a.outcome.cmp(&b.outcome));
+            assert_eq!(read, [result("crash", 1), result("ok", 4)]);
+            let later = store.engine_results("a", now() + 120).await.unwrap();
+            assert!(later.is_empty());
+            assert!(store.engine_results("b", 0).await.unwrap().is_empty());
+        })
+        .await;
     }
 }

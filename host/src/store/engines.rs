@@ -2,9 +2,8 @@
 //!
 //! One transaction makes a change whole: a track, its releases, the grant and the history never disagree.
 
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-
+use super::database::{Connection, Row, query};
+use super::revisions::{self, Revision};
 use super::{Store, now};
 
 /// Entries of the history. Older ones are deleted.
@@ -102,6 +101,8 @@ pub struct EngineChange {
     pub releases: Vec<ReleaseRow>,
     pub removed_releases: Vec<String>,
     pub grant: Option<GrantRow>,
+    /// The grant that the new one replaces.
+    pub grant_before: Option<GrantRow>,
     /// Files of the engine directory, with the digest about which the server has decided; `None` forgets the file.
     pub files: Vec<(String, Option<String>)>,
     pub history: Vec<HistoryRow>,
@@ -117,7 +118,24 @@ pub struct EngineRows {
     pub files: Vec<(String, String)>,
 }
 
+impl EngineChange {
+    /// The engine whose track or grant it changes.
+    #[must_use]
+    pub fn engine(&self) -> Option<&str> {
+        let (before, after) = self.track.as_ref().map_or((None, None), |(before, after)| {
+            (before.as_ref(), after.as_ref())
+        });
+        let track = after.or(before).map(|it| it.engine.as_str());
+        track.or_else(|| self.grant.as_ref().map(|it| it.engine.as_str()))
+    }
+}
+
 impl TrackRow {
+    /// The digests of the releases that serve.
+    pub fn serving(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.current).chain(&self.candidate)
+    }
+
     /// True if the release with this digest serves: as current one, or as candidate.
     #[must_use]
     pub fn serves(&self, digest: &str) -> bool {
@@ -154,19 +172,18 @@ impl ReleaseState {
 impl Store {
     /// All releases, tracks, grants and files, of one moment.
     pub async fn engine_rows(&self) -> sqlx::Result<EngineRows> {
-        let mut transaction = self.pool.begin().await?;
-        let releases =
-            sqlx::query("SELECT * FROM engine_releases ORDER BY engine, added_at, digest")
-                .fetch_all(&mut *transaction)
-                .await?;
-        let tracks = sqlx::query("SELECT * FROM engine_tracks ORDER BY engine")
-            .fetch_all(&mut *transaction)
+        let mut snapshot = self.database.snapshot().await?;
+        let releases = query("SELECT * FROM engine_releases ORDER BY engine, added_at, digest")
+            .fetch_all(&mut snapshot)
             .await?;
-        let grants = sqlx::query("SELECT * FROM engine_grants ORDER BY engine")
-            .fetch_all(&mut *transaction)
+        let tracks = query("SELECT * FROM engine_tracks ORDER BY engine")
+            .fetch_all(&mut snapshot)
             .await?;
-        let files = sqlx::query_as("SELECT file, digest FROM engine_files ORDER BY file")
-            .fetch_all(&mut *transaction)
+        let grants = query("SELECT * FROM engine_grants ORDER BY engine")
+            .fetch_all(&mut snapshot)
+            .await?;
+        let files = query("SELECT file, digest FROM engine_files ORDER BY file")
+            .fetch_all(&mut snapshot)
             .await?;
         Ok(EngineRows {
             releases: releases
@@ -175,11 +192,15 @@ impl Store {
                 .collect::<Result<_, _>>()?,
             tracks: tracks.iter().map(read_track).collect::<Result<_, _>>()?,
             grants: grants.iter().map(read_grant).collect::<Result<_, _>>()?,
-            files,
+            files: files
+                .iter()
+                .map(|row| Ok((row.try_get("file")?, row.try_get("digest")?)))
+                .collect::<sqlx::Result<_>>()?,
         })
     }
 
-    /// Writes a change. Returns false, and writes nothing, if the track has changed since it was read.
+    /// Writes a change. Returns false, and writes nothing, if the track or the grant has changed since it was read.
+    /// A release that a track names is not removed.
     pub async fn change_engine(&self, change: &EngineChange) -> sqlx::Result<bool> {
         let mut write = self.begin().await?;
         if let Some((before, after)) = &change.track {
@@ -197,13 +218,18 @@ impl Store {
             upsert_release(&mut write, release).await?;
         }
         for digest in &change.removed_releases {
-            sqlx::query("DELETE FROM engine_releases WHERE digest = $1")
-                .bind(digest)
-                .execute(&mut *write)
-                .await?;
+            query(
+                "DELETE FROM engine_releases WHERE digest = $1 AND NOT EXISTS
+                     (SELECT 1 FROM engine_tracks WHERE current = $1 OR candidate = $1 OR previous = $1)",
+            )
+            .bind(digest)
+            .execute(&mut *write)
+            .await?;
         }
-        if let Some(grant) = &change.grant {
-            upsert_grant(&mut write, grant).await?;
+        if let Some(grant) = &change.grant
+            && !write_grant(&mut write, change.grant_before.as_ref(), grant).await?
+        {
+            return Ok(false);
         }
         for (file, digest) in &change.files {
             write_file(&mut write, file, digest.as_deref()).await?;
@@ -211,19 +237,30 @@ impl Store {
         for entry in &change.history {
             insert_history(&mut write, entry).await?;
         }
+        revisions::count(&mut write, Revision::Engines).await?;
         write.commit().await?;
+        self.revised.notify_one();
         Ok(true)
+    }
+
+    /// True if a component was installed before, as far as the history says.
+    pub async fn was_installed(&self, digest: &str) -> sqlx::Result<bool> {
+        let found = query("SELECT id FROM engine_history WHERE digest = $1 LIMIT 1")
+            .bind(digest)
+            .fetch_optional(&self.database)
+            .await?;
+        Ok(found.is_some())
     }
 
     /// The newest entries of the history of an engine, newest first.
     pub async fn engine_history(&self, engine: &str, limit: u32) -> sqlx::Result<Vec<HistoryRow>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT at, engine, digest, what, why, user_name FROM engine_history
              WHERE engine = $1 ORDER BY id DESC LIMIT $2",
         )
         .bind(engine)
         .bind(i64::from(limit))
-        .fetch_all(&self.pool)
+        .fetch_all(&self.database)
         .await?;
         rows.iter()
             .map(|row| {
@@ -240,8 +277,8 @@ impl Store {
     }
 }
 
-async fn insert_track(connection: &mut SqliteConnection, track: &TrackRow) -> sqlx::Result<bool> {
-    let result = sqlx::query(
+async fn insert_track(connection: &mut Connection, track: &TrackRow) -> sqlx::Result<bool> {
+    let result = query(
         "INSERT INTO engine_tracks
          (engine, current, previous, candidate, percent, strategy, pinned, revision, changed_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8) ON CONFLICT DO NOTHING",
@@ -252,19 +289,19 @@ async fn insert_track(connection: &mut SqliteConnection, track: &TrackRow) -> sq
     .bind(&track.candidate)
     .bind(i64::from(track.percent))
     .bind(&track.strategy)
-    .bind(track.pinned)
+    .bind(i64::from(track.pinned))
     .bind(now())
     .execute(connection)
     .await?;
-    Ok(result.rows_affected() == 1)
+    Ok(result == 1)
 }
 
 async fn update_track(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     before: &TrackRow,
     after: &TrackRow,
 ) -> sqlx::Result<bool> {
-    let result = sqlx::query(
+    let result = query(
         "UPDATE engine_tracks SET current = $3, previous = $4, candidate = $5, percent = $6, strategy = $7,
              pinned = $8, revision = revision + 1, changed_at = $9
          WHERE engine = $1 AND revision = $2",
@@ -276,27 +313,24 @@ async fn update_track(
     .bind(&after.candidate)
     .bind(i64::from(after.percent))
     .bind(&after.strategy)
-    .bind(after.pinned)
+    .bind(i64::from(after.pinned))
     .bind(now())
     .execute(connection)
     .await?;
-    Ok(result.rows_affected() == 1)
+    Ok(result == 1)
 }
 
-async fn delete_track(connection: &mut SqliteConnection, before: &TrackRow) -> sqlx::Result<bool> {
-    let result = sqlx::query("DELETE FROM engine_tracks WHERE engine = $1 AND revision = $2")
+async fn delete_track(connection: &mut Connection, before: &TrackRow) -> sqlx::Result<bool> {
+    let result = query("DELETE FROM engine_tracks WHERE engine = $1 AND revision = $2")
         .bind(&before.engine)
         .bind(before.revision)
         .execute(connection)
         .await?;
-    Ok(result.rows_affected() == 1)
+    Ok(result == 1)
 }
 
-async fn upsert_release(
-    connection: &mut SqliteConnection,
-    release: &ReleaseRow,
-) -> sqlx::Result<()> {
-    sqlx::query(
+async fn upsert_release(connection: &mut Connection, release: &ReleaseRow) -> sqlx::Result<()> {
+    query(
         "INSERT INTO engine_releases
          (digest, engine, version, file, declared, granted, replaces, state, reason, size_bytes, added_by, added_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -321,42 +355,57 @@ async fn upsert_release(
     Ok(())
 }
 
-async fn upsert_grant(connection: &mut SqliteConnection, grant: &GrantRow) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO engine_grants (engine, allows, denies, digest, file) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (engine) DO UPDATE SET allows = excluded.allows, denies = excluded.denies,
-             digest = excluded.digest, file = excluded.file",
-    )
-    .bind(&grant.engine)
-    .bind(&grant.allows)
-    .bind(&grant.denies)
-    .bind(&grant.digest)
-    .bind(&grant.file)
-    .execute(connection)
-    .await?;
-    Ok(())
+async fn write_grant(
+    connection: &mut Connection,
+    before: Option<&GrantRow>,
+    grant: &GrantRow,
+) -> sqlx::Result<bool> {
+    let statement = match before {
+        None => query(
+            "INSERT INTO engine_grants (engine, allows, denies, digest, file) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT DO NOTHING",
+        ),
+        Some(_) => query(
+            "UPDATE engine_grants SET allows = $2, denies = $3, digest = $4, file = $5
+             WHERE engine = $1 AND allows = $6 AND denies = $7 AND digest = $8 AND file = $9",
+        ),
+    };
+    let mut statement = statement
+        .bind(&grant.engine)
+        .bind(&grant.allows)
+        .bind(&grant.denies)
+        .bind(&grant.digest)
+        .bind(&grant.file);
+    if let Some(before) = before {
+        statement = statement
+            .bind(&before.allows)
+            .bind(&before.denies)
+            .bind(&before.digest)
+            .bind(&before.file);
+    }
+    Ok(statement.execute(connection).await? == 1)
 }
 
 async fn write_file(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     file: &str,
     digest: Option<&str>,
 ) -> sqlx::Result<()> {
-    let query = match digest {
-        Some(digest) => sqlx::query(
+    let statement = match digest {
+        Some(digest) => query(
             "INSERT INTO engine_files (file, digest) VALUES ($1, $2)
              ON CONFLICT (file) DO UPDATE SET digest = excluded.digest",
         )
         .bind(file)
         .bind(digest),
-        None => sqlx::query("DELETE FROM engine_files WHERE file = $1").bind(file),
+        None => query("DELETE FROM engine_files WHERE file = $1").bind(file),
     };
-    query.execute(connection).await?;
+    statement.execute(connection).await?;
     Ok(())
 }
 
-async fn insert_history(connection: &mut SqliteConnection, entry: &HistoryRow) -> sqlx::Result<()> {
-    sqlx::query(
+async fn insert_history(connection: &mut Connection, entry: &HistoryRow) -> sqlx::Result<()> {
+    query(
         "INSERT INTO engine_history (at, engine, digest, what, why, user_name)
          VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -368,14 +417,14 @@ async fn insert_history(connection: &mut SqliteConnection, entry: &HistoryRow) -
     .bind(&entry.user_name)
     .execute(&mut *connection)
     .await?;
-    sqlx::query("DELETE FROM engine_history WHERE id <= (SELECT MAX(id) FROM engine_history) - $1")
+    query("DELETE FROM engine_history WHERE id <= (SELECT MAX(id) FROM engine_history) - $1")
         .bind(MAX_HISTORY)
         .execute(connection)
         .await?;
     Ok(())
 }
 
-fn read_release(row: &SqliteRow) -> sqlx::Result<ReleaseRow> {
+fn read_release(row: &Row) -> sqlx::Result<ReleaseRow> {
     let state: String = row.try_get("state")?;
     Ok(ReleaseRow {
         digest: row.try_get("digest")?,
@@ -393,7 +442,7 @@ fn read_release(row: &SqliteRow) -> sqlx::Result<ReleaseRow> {
     })
 }
 
-fn read_track(row: &SqliteRow) -> sqlx::Result<TrackRow> {
+fn read_track(row: &Row) -> sqlx::Result<TrackRow> {
     let percent: i64 = row.try_get("percent")?;
     Ok(TrackRow {
         engine: row.try_get("engine")?,
@@ -402,13 +451,13 @@ fn read_track(row: &SqliteRow) -> sqlx::Result<TrackRow> {
         candidate: row.try_get("candidate")?,
         percent: u8::try_from(percent).unwrap_or_default(),
         strategy: row.try_get("strategy")?,
-        pinned: row.try_get("pinned")?,
+        pinned: row.try_get_flag("pinned")?,
         revision: row.try_get("revision")?,
         changed_at: row.try_get("changed_at")?,
     })
 }
 
-fn read_grant(row: &SqliteRow) -> sqlx::Result<GrantRow> {
+fn read_grant(row: &Row) -> sqlx::Result<GrantRow> {
     Ok(GrantRow {
         engine: row.try_get("engine")?,
         allows: row.try_get("allows")?,
@@ -421,6 +470,7 @@ fn read_grant(row: &SqliteRow) -> sqlx::Result<GrantRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::test_database::TestDatabase;
 
     fn track(current: &str) -> TrackRow {
         TrackRow {
@@ -437,28 +487,96 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn change_of_a_track_that_has_moved_writes_nothing() {
-        let data = tempfile::tempdir().unwrap();
-        let store = Store::open(data.path()).await.unwrap();
-        let write = async |before: Option<TrackRow>, after: Option<TrackRow>| {
+    async fn change_of_a_grant_that_has_moved_writes_nothing() {
+        TestDatabase::each(async |test| {
+            let store = &test.store;
+            let grant = |allows: &str| GrantRow {
+                engine: "draw".into(),
+                allows: allows.into(),
+                denies: "[]".into(),
+                digest: "a".into(),
+                file: String::new(),
+            };
+            let write = async |before: Option<GrantRow>, after: GrantRow| {
+                let change = EngineChange {
+                    grant: Some(after),
+                    grant_before: before,
+                    files: vec![("draw.wasm".into(), Some("x".into()))],
+                    ..EngineChange::default()
+                };
+                store.change_engine(&change).await.unwrap()
+            };
+            assert!(write(None, grant("1")).await);
+            assert!(write(Some(grant("1")), grant("2")).await);
+            // A host with the first grant must not undo what another one has denied since.
+            assert!(!write(Some(grant("1")), grant("3")).await);
+            assert!(!write(None, grant("3")).await);
+            assert_eq!(store.engine_rows().await.unwrap().grants, [grant("2")]);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn release_that_a_track_names_is_not_removed() {
+        TestDatabase::each(async |test| {
+            let store = &test.store;
+            let release = |digest: &str| ReleaseRow {
+                digest: digest.into(),
+                engine: "draw".into(),
+                version: "1".into(),
+                file: String::new(),
+                declared: "[]".into(),
+                granted: "[]".into(),
+                replaces: String::new(),
+                state: ReleaseState::Retired,
+                reason: String::new(),
+                size_bytes: 1,
+                added_by: String::new(),
+                added_at: 0,
+            };
             let change = EngineChange {
-                track: Some((before, after)),
-                files: vec![("draw.wasm".into(), Some("x".into()))],
+                track: Some((None, Some(track("a")))),
+                releases: vec![release("a"), release("b")],
                 ..EngineChange::default()
             };
-            store.change_engine(&change).await.unwrap()
-        };
-        assert!(write(None, Some(track("a"))).await);
-        let first = store.engine_rows().await.unwrap().tracks.remove(0);
-        assert_eq!((first.current.as_str(), first.revision), ("a", 1));
-        assert!(write(Some(first.clone()), Some(track("b"))).await);
-        // The first revision is gone: neither a change, nor a removal, nor another track of the name.
-        assert!(!write(Some(first.clone()), Some(track("c"))).await);
-        assert!(!write(Some(first), None).await);
-        assert!(!write(None, Some(track("c"))).await);
-        let second = store.engine_rows().await.unwrap().tracks.remove(0);
-        assert_eq!((second.current.as_str(), second.revision), ("b", 2));
-        assert!(write(Some(second), None).await);
-        assert!(store.engine_rows().await.unwrap().tracks.is_empty());
+            assert!(store.change_engine(&change).await.unwrap());
+            let removal = EngineChange {
+                removed_releases: vec!["a".into(), "b".into()],
+                ..EngineChange::default()
+            };
+            assert!(store.change_engine(&removal).await.unwrap());
+            let remaining = store.engine_rows().await.unwrap().releases;
+            assert_eq!(remaining, [release("a")]);
+            assert!(!store.was_installed("a").await.unwrap());
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn change_of_a_track_that_has_moved_writes_nothing() {
+        TestDatabase::each(async |test| {
+            let store = &test.store;
+            let write = async |before: Option<TrackRow>, after: Option<TrackRow>| {
+                let change = EngineChange {
+                    track: Some((before, after)),
+                    files: vec![("draw.wasm".into(), Some("x".into()))],
+                    ..EngineChange::default()
+                };
+                store.change_engine(&change).await.unwrap()
+            };
+            assert!(write(None, Some(track("a"))).await);
+            let first = store.engine_rows().await.unwrap().tracks.remove(0);
+            assert_eq!((first.current.as_str(), first.revision), ("a", 1));
+            assert!(write(Some(first.clone()), Some(track("b"))).await);
+            // The first revision is gone: neither a change, nor a removal, nor another track of the name.
+            assert!(!write(Some(first.clone()), Some(track("c"))).await);
+            assert!(!write(Some(first), None).await);
+            assert!(!write(None, Some(track("c"))).await);
+            let second = store.engine_rows().await.unwrap().tracks.remove(0);
+            assert_eq!((second.current.as_str(), second.revision), ("b", 2));
+            assert!(write(Some(second), None).await);
+            assert!(store.engine_rows().await.unwrap().tracks.is_empty());
+        })
+        .await;
     }
 }

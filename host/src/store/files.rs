@@ -4,9 +4,8 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, SqliteConnection};
 
+use super::database::{Connection, Parameter, Row, query};
 use super::gallery::{GalleryFields, search_text};
 use super::message_files::add_message_files;
 use super::messages::add_message;
@@ -58,40 +57,23 @@ impl Store {
         files: &[NewFile],
         link: Option<MessageLink<'_>>,
     ) -> sqlx::Result<()> {
-        let Some(first) = files.first() else {
+        if files.is_empty() {
             return Ok(());
-        };
-        let Some(MessageLink {
-            chat_id,
-            message_id,
-        }) = link
-        else {
+        }
+        if link.is_none() {
             let mut statement = self.begin_statement().await?;
             insert_rows(&mut statement, files).await?;
             return statement.commit().await;
-        };
-        let mut transaction = self.begin().await?;
-        let done = sqlx::query(
-            "UPDATE chats SET current_id = $2, updated_at = $3 WHERE id = $1 AND user_id = $4",
-        )
-        .bind(chat_id)
-        .bind(message_id)
-        .bind(now())
-        .bind(&first.row.user_id)
-        .execute(&mut *transaction)
-        .await?;
-        insert_rows(&mut transaction, files).await?;
-        if done.rows_affected() > 0 {
-            add_message(&mut transaction, chat_id, message_id).await?;
-            add_message_files(&mut transaction, chat_id, message_id, files).await?;
         }
+        let mut transaction = self.begin().await?;
+        insert_linked(&mut transaction, files, link).await?;
         transaction.commit().await
     }
 
     /// Removes the row of a file.
     pub async fn delete_file(&self, id: &str) -> sqlx::Result<()> {
         let mut transaction = self.begin_removal().await?;
-        sqlx::query("DELETE FROM files WHERE id = $1")
+        query("DELETE FROM files WHERE id = $1")
             .bind(id)
             .execute(&mut *transaction)
             .await?;
@@ -100,12 +82,12 @@ impl Store {
 
     /// A file of any user, unless its owner deleted it.
     pub async fn file(&self, id: &str) -> sqlx::Result<Option<FileRow>> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.database)
         .await?;
         row.as_ref().map(file_from_row).transpose()
     }
@@ -117,7 +99,7 @@ impl Store {
         limit: u32,
         offset: u64,
     ) -> sqlx::Result<Vec<FileRow>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
              WHERE deleted_at IS NULL AND (CAST($1 AS TEXT) IS NULL OR user_id = $1)
              ORDER BY created_at DESC, id LIMIT $2 OFFSET $3",
@@ -125,82 +107,115 @@ impl Store {
         .bind(user_id)
         .bind(i64::from(limit))
         .bind(i64::try_from(offset).unwrap_or(i64::MAX))
-        .fetch_all(&self.pool)
+        .fetch_all(&self.database)
         .await?;
         rows.iter().map(file_from_row).collect()
     }
 
     /// Ids of files of an owner, also of those that can be restored.
     pub async fn file_ids_of(&self, user_id: &str, limit: u32) -> sqlx::Result<Vec<String>> {
-        sqlx::query_scalar("SELECT id FROM files WHERE user_id = $1 LIMIT $2")
+        query("SELECT id FROM files WHERE user_id = $1 LIMIT $2")
             .bind(user_id)
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_values(&self.database)
             .await
     }
 
     /// The number of files that were created before a time.
     pub async fn count_files_before(&self, created_at: i64) -> sqlx::Result<u64> {
-        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM files WHERE created_at < $1")
+        let count: i64 = query("SELECT COUNT(*) FROM files WHERE created_at < $1")
             .bind(created_at)
-            .fetch_one(&self.pool)
+            .fetch_value(&self.database)
             .await?;
         Ok(u64::try_from(count).unwrap_or_default())
     }
 
     /// Ids of files that were created before a time, oldest first.
     pub async fn file_ids_before(&self, created_at: i64, limit: u32) -> sqlx::Result<Vec<String>> {
-        sqlx::query_scalar(
-            "SELECT id FROM files WHERE created_at < $1 ORDER BY created_at LIMIT $2",
-        )
-        .bind(created_at)
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await
+        query("SELECT id FROM files WHERE created_at < $1 ORDER BY created_at LIMIT $2")
+            .bind(created_at)
+            .bind(i64::from(limit))
+            .fetch_values(&self.database)
+            .await
     }
 
     /// Those of the ids that have a row. Accepts a few hundred, the parameters of one statement.
     pub async fn existing_file_ids(&self, ids: &HashSet<String>) -> sqlx::Result<HashSet<String>> {
-        let mut query = QueryBuilder::new("SELECT id FROM files WHERE id IN (");
-        let mut list = query.separated(", ");
-        for id in ids {
-            list.push_bind(id);
+        if ids.is_empty() {
+            return Ok(HashSet::new());
         }
-        query.push(")");
-        let rows = query.build_query_scalar().fetch_all(&self.pool).await?;
-        Ok(rows.into_iter().collect())
+        let existing = query("SELECT id FROM files WHERE id IN (")
+            .push_list(ids)
+            .push(")")
+            .fetch_values(&self.database)
+            .await?;
+        Ok(existing.into_iter().collect())
     }
 }
 
-async fn insert_rows(connection: &mut SqliteConnection, files: &[NewFile]) -> sqlx::Result<()> {
-    let mut query = QueryBuilder::new(
-        "INSERT INTO files (id, user_id, name, media_type, size_bytes, hash, meta, created_at,
-             width, height, is_generated, binding, engine, model, chat_id, search_text) ",
-    );
-    query.push_values(files, |mut values, file| {
-        let NewFile { row, gallery, .. } = file;
-        values
-            .push_bind(&row.id)
-            .push_bind(&row.user_id)
-            .push_bind(&row.name)
-            .push_bind(&row.media_type)
-            .push_bind(row.size_bytes)
-            .push_bind(&row.hash)
-            .push_bind(&row.meta)
-            .push_bind(row.created_at)
-            .push_bind(Some(i64::from(gallery.width)).filter(|width| *width > 0))
-            .push_bind(Some(i64::from(gallery.height)).filter(|height| *height > 0))
-            .push_bind(i64::from(gallery.is_generated))
-            .push_bind(&gallery.binding)
-            .push_bind(&gallery.engine)
-            .push_bind(&gallery.model)
-            .push_bind(&gallery.chat_id)
-            .push_bind(search_text(&row.name, &gallery.prompt));
-    });
-    query.build().execute(connection).await.map(|_| ())
+/// Adds files, and links them to a message of a chat of their owner, if there is one.
+pub(super) async fn insert_linked(
+    connection: &mut Connection,
+    files: &[NewFile],
+    link: Option<MessageLink<'_>>,
+) -> sqlx::Result<()> {
+    let Some(first) = files.first() else {
+        return Ok(());
+    };
+    let Some(MessageLink {
+        chat_id,
+        message_id,
+    }) = link
+    else {
+        return insert_rows(connection, files).await;
+    };
+    let changed =
+        query("UPDATE chats SET current_id = $2, updated_at = $3 WHERE id = $1 AND user_id = $4")
+            .bind(chat_id)
+            .bind(message_id)
+            .bind(now())
+            .bind(&first.row.user_id)
+            .execute(&mut *connection)
+            .await?;
+    insert_rows(&mut *connection, files).await?;
+    if changed > 0 {
+        add_message(&mut *connection, chat_id, message_id).await?;
+        add_message_files(&mut *connection, chat_id, message_id, files).await?;
+    }
+    Ok(())
 }
 
-pub(super) fn file_from_row(row: &SqliteRow) -> sqlx::Result<FileRow> {
+async fn insert_rows(connection: &mut Connection, files: &[NewFile]) -> sqlx::Result<()> {
+    let insert = query(
+        "INSERT INTO files (id, user_id, name, media_type, size_bytes, hash, meta, created_at,
+             width, height, is_generated, binding, engine, model, chat_id, search_text) VALUES ",
+    );
+    let pixels = |number| Some(i64::from(number)).filter(|number| *number > 0);
+    let rows = files.iter().map(|NewFile { row, gallery, .. }| {
+        let values: [Parameter<'_>; 16] = [
+            (&row.id).into(),
+            (&row.user_id).into(),
+            (&row.name).into(),
+            (&row.media_type).into(),
+            row.size_bytes.into(),
+            (&row.hash).into(),
+            (&row.meta).into(),
+            row.created_at.into(),
+            pixels(gallery.width).into(),
+            pixels(gallery.height).into(),
+            i64::from(gallery.is_generated).into(),
+            (&gallery.binding).into(),
+            (&gallery.engine).into(),
+            (&gallery.model).into(),
+            (&gallery.chat_id).into(),
+            search_text(&row.name, &gallery.prompt).into(),
+        ];
+        values
+    });
+    insert.push_rows(rows).execute(connection).await.map(|_| ())
+}
+
+pub(super) fn file_from_row(row: &Row) -> sqlx::Result<FileRow> {
     Ok(FileRow {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,

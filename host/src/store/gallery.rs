@@ -7,9 +7,8 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite};
 
+use super::database::{Query, Row, query};
 use super::files::file_from_row;
 use super::search::{beginning, containing_pattern};
 use super::{FileRow, SearchError, Store};
@@ -98,12 +97,12 @@ impl Store {
         after: Option<&GalleryCursor>,
         limit: u32,
     ) -> Result<Vec<GalleryKey>, SearchError> {
-        let mut query = select_keys(user_id, filter, after, limit);
+        let select = select_keys(user_id, filter, after, limit);
         let rows = if *filter == GalleryFilter::default() {
-            query.build().fetch_all(&self.pool).await?
+            select.fetch_all(&self.database).await?
         } else {
             let mut search = self.searches.start(user_id).await?;
-            query.build().fetch_all(search.connection()).await?
+            select.fetch_all(search.connection()).await?
         };
         Ok(rows.iter().map(key_from_row).collect::<sqlx::Result<_>>()?)
     }
@@ -118,13 +117,14 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut query = QueryBuilder::new(
+        let select = query(
             "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at, width, height,
                  is_generated, is_starred
              FROM files WHERE deleted_at IS NULL",
         );
-        push_own_ids(&mut query, user_id, ids);
-        let rows = query.build().fetch_all(&self.pool).await?;
+        let rows = push_own_ids(select, user_id, ids)
+            .fetch_all(&self.database)
+            .await?;
         let mut by_id = HashMap::with_capacity(rows.len());
         for row in &rows {
             let found = gallery_from_row(row)?;
@@ -143,16 +143,14 @@ impl Store {
             "SELECT DISTINCT model FROM files
              WHERE user_id = $1 AND deleted_at IS NULL AND model <> '' ORDER BY model LIMIT $2",
         ] {
-            let found = sqlx::query_scalar(select).bind(user_id);
-            let found = found.bind(MAX_FACET_NAMES);
-            names.push(found.fetch_all(search.connection()).await?);
+            let found = query(select).bind(user_id).bind(MAX_FACET_NAMES);
+            names.push(found.fetch_values(search.connection()).await?);
         }
-        let total: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM files WHERE user_id = $1 AND deleted_at IS NULL",
-        )
-        .bind(user_id)
-        .fetch_one(search.connection())
-        .await?;
+        let total: i64 =
+            query("SELECT COUNT(*) FROM files WHERE user_id = $1 AND deleted_at IS NULL")
+                .bind(user_id)
+                .fetch_value(search.connection())
+                .await?;
         let models = names.pop().unwrap_or_default();
         Ok(GalleryFacets {
             engines: names.pop().unwrap_or_default(),
@@ -171,83 +169,80 @@ impl Store {
         if ids.is_empty() {
             return Ok(0);
         }
-        let mut query = QueryBuilder::new("UPDATE files SET is_starred = ");
-        query.push_bind(i64::from(is_starred));
-        query.push(" WHERE deleted_at IS NULL AND is_starred <> ");
-        query.push_bind(i64::from(is_starred));
-        push_own_ids(&mut query, user_id, ids);
+        let update =
+            query("UPDATE files SET is_starred = $1 WHERE deleted_at IS NULL AND is_starred <> $1")
+                .bind(i64::from(is_starred));
         let mut statement = self.begin_statement().await?;
-        let done = query.build().execute(&mut *statement).await?;
+        let changed = push_own_ids(update, user_id, ids)
+            .execute(&mut *statement)
+            .await?;
         statement.commit().await?;
-        Ok(done.rows_affected())
+        Ok(changed)
     }
 }
 
-fn select_keys(
-    user_id: &str,
-    filter: &GalleryFilter,
-    after: Option<&GalleryCursor>,
+fn select_keys<'q>(
+    user_id: &'q str,
+    filter: &'q GalleryFilter,
+    after: Option<&'q GalleryCursor>,
     limit: u32,
-) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new(
-        "SELECT id, created_at, OCTET_LENGTH(name) + OCTET_LENGTH(meta) AS row_bytes FROM files
-         WHERE deleted_at IS NULL AND user_id = ",
-    );
-    query.push_bind(user_id);
+) -> Query<'q> {
+    let mut select = query(
+        "SELECT id, created_at,
+             CAST(OCTET_LENGTH(name) + OCTET_LENGTH(meta) AS BIGINT) AS row_bytes FROM files
+         WHERE deleted_at IS NULL AND user_id = $1",
+    )
+    .bind(user_id);
     if let Some(GalleryCursor { created_at, id }) = after {
-        query
+        select = select
             .push(" AND (created_at, id) < (")
-            .push_bind(created_at);
-        query.push(", ").push_bind(id).push(")");
+            .push_bind(*created_at);
+        select = select.push(", ").push_bind(id).push(")");
     }
     if let Some(from) = filter.from {
-        query.push(" AND created_at >= ").push_bind(from);
+        select = select.push(" AND created_at >= ").push_bind(from);
     }
     if let Some(to) = filter.to {
-        query.push(" AND created_at <= ").push_bind(to);
+        select = select.push(" AND created_at <= ").push_bind(to);
     }
     if let Some(is_starred) = filter.is_starred {
-        query.push(" AND is_starred = ");
-        query.push_bind(i64::from(is_starred));
+        select = select.push(" AND is_starred = ");
+        select = select.push_bind(i64::from(is_starred));
     }
     if let Some(is_generated) = filter.is_generated {
-        query.push(" AND is_generated = ");
-        query.push_bind(i64::from(is_generated));
+        select = select.push(" AND is_generated = ");
+        select = select.push_bind(i64::from(is_generated));
     }
     if !filter.engine.is_empty() {
-        query.push(" AND (binding = ").push_bind(&filter.engine);
-        query.push(" OR engine = ").push_bind(&filter.engine);
-        query.push(")");
+        select = select.push(" AND (binding = ").push_bind(&filter.engine);
+        select = select.push(" OR engine = ").push_bind(&filter.engine);
+        select = select.push(")");
     }
     if !filter.model.is_empty() {
-        query.push(" AND model = ").push_bind(&filter.model);
+        select = select.push(" AND model = ").push_bind(&filter.model);
     }
     if !filter.chat_id.is_empty() {
-        query.push(" AND chat_id = ").push_bind(&filter.chat_id);
+        select = select.push(" AND chat_id = ").push_bind(&filter.chat_id);
     }
     if !filter.text.is_empty() {
         let text = beginning(&filter.text.to_lowercase(), MAX_SEARCHED_CHARS);
-        query.push(" AND search_text LIKE ");
-        query.push_bind(containing_pattern(&text));
-        query.push(" ESCAPE '\\'");
+        select = select.push(" AND search_text LIKE ");
+        select = select.push_bind(containing_pattern(&text));
+        select = select.push(" ESCAPE '\\'");
     }
-    query.push(" ORDER BY created_at DESC, id DESC LIMIT ");
-    query.push_bind(i64::from(limit));
-    query
+    select = select.push(" ORDER BY created_at DESC, id DESC LIMIT ");
+    select.push_bind(i64::from(limit))
 }
 
 /// Completes a condition: one of these ids, and of this user. The ids are looked up: without the cast, SQLite
 /// would read all rows of the user.
-pub(super) fn push_own_ids(query: &mut QueryBuilder<Sqlite>, user_id: &str, ids: &[String]) {
+pub(super) fn push_own_ids<'q>(query: Query<'q>, user_id: &'q str, ids: &'q [String]) -> Query<'q> {
     query
         .push(" AND CAST(user_id AS TEXT) = ")
-        .push_bind(user_id);
-    query.push(" AND id IN (");
-    let mut list = query.separated(", ");
-    for id in ids {
-        list.push_bind(id);
-    }
-    query.push(")");
+        .push_bind(user_id)
+        .push(" AND id IN (")
+        .push_list(ids)
+        .push(")")
 }
 
 /// The text that a search compares.
@@ -256,7 +251,7 @@ pub(super) fn search_text(name: &str, prompt: &str) -> String {
     beginning(&text.to_lowercase(), MAX_SEARCHED_CHARS)
 }
 
-fn key_from_row(row: &SqliteRow) -> sqlx::Result<GalleryKey> {
+fn key_from_row(row: &Row) -> sqlx::Result<GalleryKey> {
     let row_bytes: i64 = row.try_get("row_bytes")?;
     Ok(GalleryKey {
         cursor: GalleryCursor {
@@ -267,7 +262,7 @@ fn key_from_row(row: &SqliteRow) -> sqlx::Result<GalleryKey> {
     })
 }
 
-fn gallery_from_row(row: &SqliteRow) -> sqlx::Result<GalleryRow> {
+fn gallery_from_row(row: &Row) -> sqlx::Result<GalleryRow> {
     let pixels = |column: &str| -> sqlx::Result<Option<u32>> {
         let pixels: Option<i64> = row.try_get(column)?;
         Ok(pixels.and_then(|it| u32::try_from(it).ok()))
@@ -276,8 +271,8 @@ fn gallery_from_row(row: &SqliteRow) -> sqlx::Result<GalleryRow> {
         file: file_from_row(row)?,
         width: pixels("width")?,
         height: pixels("height")?,
-        is_generated: row.try_get::<i64, _>("is_generated")? == 1,
-        is_starred: row.try_get::<i64, _>("is_starred")? == 1,
+        is_generated: row.try_get_flag("is_generated")?,
+        is_starred: row.try_get_flag("is_starred")?,
     })
 }
 

@@ -4,8 +4,8 @@
 //! deletion, and only the statements of this file, of the cleanup and of the removal of a user read it.
 
 use pinhole_ground::guard::Guard;
-use sqlx::{QueryBuilder, SqliteConnection};
 
+use super::database::{Connection, query};
 use super::gallery::push_own_ids;
 use super::storage::storage_use;
 use super::{Store, now};
@@ -41,14 +41,14 @@ impl Store {
         }
         let mut transaction = self.begin_removal().await?;
         let use_before = use_before(&mut transaction, user_id).await?;
-        let mut query = QueryBuilder::new("UPDATE files SET deleted_at = ");
-        query.push_bind(deleted_at);
-        query.push(", use_before = ").push_bind(use_before);
-        query.push(" WHERE deleted_at IS NULL");
-        push_own_ids(&mut query, user_id, ids);
-        query.push(" RETURNING id");
-        let deleted = query.build_query_scalar();
-        let deleted_ids = deleted.fetch_all(&mut *transaction).await?;
+        let update =
+            query("UPDATE files SET deleted_at = $1, use_before = $2 WHERE deleted_at IS NULL")
+                .bind(deleted_at)
+                .bind(use_before);
+        let deleted_ids = push_own_ids(update, user_id, ids)
+            .push(" RETURNING id")
+            .fetch_values(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(Deletion {
             ids: deleted_ids,
@@ -69,13 +69,11 @@ impl Store {
             return Ok(RestoreOutcome::Restored(0));
         }
         let mut transaction = self.begin().await?;
-        let mut query =
-            QueryBuilder::new("UPDATE files SET deleted_at = NULL WHERE deleted_at >= ");
-        query.push_bind(since);
-        push_own_ids(&mut query, user_id, ids);
-        query.push(" RETURNING use_before");
-        let restored = query.build_query_scalar::<i64>();
-        let restored = restored.fetch_all(&mut *transaction).await?;
+        let update = query("UPDATE files SET deleted_at = NULL WHERE deleted_at >= $1").bind(since);
+        let restored: Vec<i64> = push_own_ids(update, user_id, ids)
+            .push(" RETURNING use_before")
+            .fetch_values(&mut *transaction)
+            .await?;
         if let Some(quota) = quota
             && let Some(use_before) = restored.iter().max()
         {
@@ -91,23 +89,22 @@ impl Store {
 
     /// Removes the rows of files that were deleted before this time. Returns their ids.
     pub async fn remove_deleted_files(&self, before: i64, limit: u32) -> sqlx::Result<Vec<String>> {
-        let due: Option<i64> =
-            sqlx::query_scalar("SELECT 1 FROM files WHERE deleted_at < $1 LIMIT 1")
-                .bind(before)
-                .fetch_optional(&self.pool)
-                .await?;
+        let due: Option<i64> = query("SELECT deleted_at FROM files WHERE deleted_at < $1 LIMIT 1")
+            .bind(before)
+            .fetch_optional_value(&self.database)
+            .await?;
         if due.is_none() {
             return Ok(Vec::new());
         }
         let mut transaction = self.begin_removal().await?;
-        let ids = sqlx::query_scalar(
+        let ids = query(
             "DELETE FROM files
              WHERE id IN (SELECT id FROM files WHERE deleted_at < $1 ORDER BY deleted_at LIMIT $2)
              RETURNING id",
         )
         .bind(before)
         .bind(i64::from(limit))
-        .fetch_all(&mut *transaction)
+        .fetch_values(&mut *transaction)
         .await?;
         transaction.commit().await?;
         Ok(ids)
@@ -117,13 +114,12 @@ impl Store {
 /// What the user may occupy again after a restore: what they occupy now, or occupied before an earlier
 /// deletion that can be undone. So an undone deletion never fails for a quota that was exceeded before, and
 /// no user occupies more by deleting, storing and restoring.
-async fn use_before(connection: &mut SqliteConnection, user_id: &str) -> sqlx::Result<i64> {
-    let earlier: Option<i64> = sqlx::query_scalar(
-        "SELECT MAX(use_before) FROM files WHERE user_id = $1 AND deleted_at IS NOT NULL",
-    )
-    .bind(user_id)
-    .fetch_one(&mut *connection)
-    .await?;
+async fn use_before(connection: &mut Connection, user_id: &str) -> sqlx::Result<i64> {
+    let earlier: Option<i64> =
+        query("SELECT MAX(use_before) FROM files WHERE user_id = $1 AND deleted_at IS NOT NULL")
+            .bind(user_id)
+            .fetch_value(&mut *connection)
+            .await?;
     let used = storage_use(connection, user_id).await?.total();
     let used = i64::try_from(used).unwrap_or(i64::MAX);
     Ok(used.max(earlier.unwrap_or_default()))

@@ -1,13 +1,11 @@
 //! Groups of users and their permissions.
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
-
+use super::database::{Row, query};
 use super::identity_cache::UserGroups;
 use super::{Store, now};
 
 /// Groups of all users.
-const MAX_GROUPS: i64 = 1000;
+pub(super) const MAX_GROUPS: i64 = 1000;
 
 /// Users who share permissions.
 #[derive(Clone, Debug)]
@@ -35,7 +33,7 @@ impl Store {
     ) -> sqlx::Result<Option<Group>> {
         let id = uuid::Uuid::new_v4().to_string();
         let mut transaction = self.begin().await?;
-        sqlx::query(
+        query(
             "INSERT INTO user_groups (id, name, description, makes_pictures, created_at, updated_at)
              SELECT $1, $2, $3, $4, $5, $5 WHERE (SELECT COUNT(*) FROM user_groups) < $6",
         )
@@ -54,7 +52,7 @@ impl Store {
     /// Changes a group.
     pub async fn update_group(&self, group: &Group) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
-        sqlx::query(
+        query(
             "UPDATE user_groups SET name = $2, description = $3, makes_pictures = $4, updated_at = $5
              WHERE id = $1",
         )
@@ -75,35 +73,32 @@ impl Store {
             "DELETE FROM group_members WHERE group_id = $1",
             "DELETE FROM user_groups WHERE id = $1",
         ] {
-            sqlx::query(statement)
-                .bind(id)
-                .execute(&mut *transaction)
-                .await?;
+            query(statement).bind(id).execute(&mut *transaction).await?;
         }
         transaction.commit().await
     }
 
     /// One group.
     pub async fn group(&self, id: &str) -> sqlx::Result<Option<Group>> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT id, name, description, makes_pictures, created_at, updated_at,
                  (SELECT COUNT(*) FROM group_members WHERE group_id = id) AS members
              FROM user_groups WHERE id = $1",
         )
         .bind(id)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.database)
         .await?;
         row.as_ref().map(group_from_row).transpose()
     }
 
     /// All groups, sorted by name.
     pub async fn groups(&self) -> sqlx::Result<Vec<Group>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT id, name, description, makes_pictures, created_at, updated_at,
                  (SELECT COUNT(*) FROM group_members WHERE group_id = id) AS members
              FROM user_groups ORDER BY name, id",
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.database)
         .await?;
         rows.iter().map(group_from_row).collect()
     }
@@ -112,7 +107,7 @@ impl Store {
     pub async fn add_members(&self, group_id: &str, user_ids: &[String]) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
         for user_id in user_ids {
-            sqlx::query(
+            query(
                 "INSERT INTO group_members (group_id, user_id)
                  SELECT user_groups.id, users.id FROM user_groups, users
                  WHERE user_groups.id = $1 AND users.id = $2 ON CONFLICT DO NOTHING",
@@ -129,7 +124,7 @@ impl Store {
     pub async fn remove_members(&self, group_id: &str, user_ids: &[String]) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
         for user_id in user_ids {
-            sqlx::query("DELETE FROM group_members WHERE group_id = $1 AND user_id = $2")
+            query("DELETE FROM group_members WHERE group_id = $1 AND user_id = $2")
                 .bind(group_id)
                 .bind(user_id)
                 .execute(&mut *transaction)
@@ -150,29 +145,34 @@ impl Store {
 
     async fn user_groups(&self, user_id: &str) -> sqlx::Result<UserGroups> {
         let read = async || {
-            let rows: Vec<(String, i64)> = sqlx::query_as(
+            let rows = query(
                 "SELECT user_groups.name, makes_pictures FROM user_groups
                  JOIN group_members ON group_members.group_id = user_groups.id
                  WHERE group_members.user_id = $1",
             )
             .bind(user_id)
-            .fetch_all(&self.pool)
+            .fetch_all(&self.database)
             .await?;
-            Ok(UserGroups {
-                may_create_images: rows.iter().any(|(_, permission)| *permission == 1),
-                names: rows.into_iter().map(|(name, _)| name).collect(),
-            })
+            let mut groups = UserGroups::default();
+            for row in &rows {
+                groups.names.push(row.try_get("name")?);
+                groups.may_create_images |= row.try_get_flag("makes_pictures")?;
+            }
+            Ok(groups)
         };
-        self.writer.identities.groups(user_id, read).await
+        match &self.identities {
+            Some(identities) => identities.groups(user_id, read).await,
+            None => read().await,
+        }
     }
 }
 
-fn group_from_row(row: &SqliteRow) -> sqlx::Result<Group> {
+fn group_from_row(row: &Row) -> sqlx::Result<Group> {
     Ok(Group {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
         description: row.try_get("description")?,
-        may_create_images: row.try_get::<i64, _>("makes_pictures")? != 0,
+        may_create_images: row.try_get_flag("makes_pictures")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
         member_count: row.try_get("members")?,

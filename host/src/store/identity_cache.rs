@@ -5,6 +5,8 @@
 //! that changes a table of [`IDENTITY_TABLES`]; SQLite's update hook notices them, so no statement can be forgotten.
 //! The version is in a file, because `pinhole user` and `pinhole key` change identities while the server runs.
 //!
+//! With PostgreSQL there is no cache: its servers are on several machines, which share no file.
+//!
 //! Entries expire, in case a process ends between its commit and the change of the version, or another program writes.
 
 use std::collections::HashMap;
@@ -20,7 +22,7 @@ use pinhole_ground::data_dir;
 use sqlx::sqlite::SqliteConnection;
 use tokio::time::Instant;
 
-use super::{CredentialId, User, now};
+use super::{CredentialId, Store, User, now};
 
 /// The tables that decide who a request's user is, and what the user may do.
 const IDENTITY_TABLES: [&str; 6] = [
@@ -57,7 +59,7 @@ pub struct CredentialUser {
 }
 
 /// The groups of a user.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct UserGroups {
     pub(super) names: Vec<String>,
     /// One of them has the permission `features.image_generation`.
@@ -156,6 +158,21 @@ impl IdentityCache {
     }
 }
 
+impl Store {
+    /// The user of a credential, read with `read` unless the cache has it. PostgreSQL has no cache: servers elsewhere
+    /// change identities.
+    pub(super) async fn cached_user(
+        &self,
+        credential: CredentialId,
+        read: impl AsyncFnOnce() -> sqlx::Result<Option<CredentialUser>>,
+    ) -> sqlx::Result<Option<CredentialUser>> {
+        match &self.identities {
+            Some(identities) => identities.user(credential, read).await,
+            None => read().await,
+        }
+    }
+}
+
 impl IdentityChange {
     /// Notices the changes that the connection makes.
     pub(super) async fn watch(&self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
@@ -216,48 +233,51 @@ fn lock<T>(entries: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Store;
+    use crate::store::test_database::TestDatabase;
 
-    /// Two stores of one data directory, as the server and a command have.
-    async fn two_stores() -> (tempfile::TempDir, Store, Store, String) {
-        let data = tempfile::tempdir().unwrap();
-        let server = Store::open(data.path()).await.unwrap();
-        let key = server.create_first_administrator().await.unwrap().unwrap();
-        let command = Store::open(data.path()).await.unwrap();
-        (data, server, command, key)
+    /// Two stores of one database, as the server and a command have, and an administrator's key.
+    async fn two_stores(test: &TestDatabase) -> (&Store, Store, String) {
+        let key = test.store.create_first_administrator().await.unwrap();
+        (&test.store, test.connect().await, key.unwrap())
     }
 
     #[tokio::test]
     async fn identity_cache_sees_each_change_of_another_process_at_once() {
-        let (_data, server, command, key) = two_stores().await;
-        for _ in 0..20 {
+        TestDatabase::each(async |test| {
+            let (server, command, key) = two_stores(&test).await;
+            for _ in 0..20 {
+                let user = server.user_by_key(&key).await.unwrap().unwrap();
+                let name = format!("{}x", user.name);
+                command
+                    .update_user(&user.id, &name, "admin", None)
+                    .await
+                    .unwrap();
+                let changed = server.user_by_key(&key).await.unwrap().unwrap();
+                assert_eq!(changed.name, name);
+            }
             let user = server.user_by_key(&key).await.unwrap().unwrap();
-            let name = format!("{}x", user.name);
-            command
-                .update_user(&user.id, &name, "admin", None)
-                .await
-                .unwrap();
-            let changed = server.user_by_key(&key).await.unwrap().unwrap();
-            assert_eq!(changed.name, name);
-        }
-        let user = server.user_by_key(&key).await.unwrap().unwrap();
-        command.revoke_keys(&user.id, None).await.unwrap();
-        assert_eq!(server.user_by_key(&key).await.unwrap(), None);
+            command.revoke_keys(&user.id, None).await.unwrap();
+            assert_eq!(server.user_by_key(&key).await.unwrap(), None);
+        })
+        .await;
     }
 
     #[tokio::test]
     async fn identity_cache_sees_members_that_are_added_and_removed() {
-        let (_data, server, _command, key) = two_stores().await;
-        let user = server.user_by_key(&key).await.unwrap().unwrap();
-        assert!(server.groups_of(&user.id).await.unwrap().is_empty());
-        let group = server.add_group("draw", "", true).await.unwrap().unwrap();
-        let members = [user.id.clone()];
-        server.add_members(&group.id, &members).await.unwrap();
-        assert_eq!(server.groups_of(&user.id).await.unwrap(), ["draw"]);
-        assert!(server.has_group_image_permission(&user.id).await.unwrap());
-        server.remove_members(&group.id, &members).await.unwrap();
-        assert!(server.groups_of(&user.id).await.unwrap().is_empty());
-        assert!(!server.has_group_image_permission(&user.id).await.unwrap());
+        TestDatabase::each(async |test| {
+            let (server, _command, key) = two_stores(&test).await;
+            let user = server.user_by_key(&key).await.unwrap().unwrap();
+            assert!(server.groups_of(&user.id).await.unwrap().is_empty());
+            let group = server.add_group("draw", "", true).await.unwrap().unwrap();
+            let members = [user.id.clone()];
+            server.add_members(&group.id, &members).await.unwrap();
+            assert_eq!(server.groups_of(&user.id).await.unwrap(), ["draw"]);
+            assert!(server.has_group_image_permission(&user.id).await.unwrap());
+            server.remove_members(&group.id, &members).await.unwrap();
+            assert!(server.groups_of(&user.id).await.unwrap().is_empty());
+            assert!(!server.has_group_image_permission(&user.id).await.unwrap());
+        })
+        .await;
     }
 
     #[tokio::test]

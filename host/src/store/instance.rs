@@ -1,14 +1,15 @@
 //! What the database records about itself: its identity, and when files were last swept.
 
-use sqlx::Row;
-
 use super::Store;
+use super::database::query;
+use super::job_leases::LEASE_SECS;
 
 /// The identity, a UUID.
 const IDENTITY: &str = "identity";
 /// The time of the last sweep, in seconds since 1970.
 const LAST_SWEEP: &str = "last_sweep";
-
+/// Before the name of a key's variable.
+const KEY_CHECK: &str = "check of ";
 /// The engine that was used because the environment configured no other.
 const ENGINE: &str = "engine";
 
@@ -29,7 +30,7 @@ impl Store {
     /// Sets the identity, unless the database has one.
     pub async fn set_identity(&self, id: &str) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
-        sqlx::query("INSERT INTO instance (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        query("INSERT INTO instance (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(IDENTITY)
             .bind(id)
             .execute(&mut *transaction)
@@ -40,8 +41,8 @@ impl Store {
     /// The times to compare the clock with.
     pub async fn sweep_times(&self) -> sqlx::Result<SweepTimes> {
         let last_sweep = self.instance_value(LAST_SWEEP).await?;
-        let row = sqlx::query("SELECT MAX(created_at) AS newest FROM files")
-            .fetch_one(&self.pool)
+        let row = query("SELECT MAX(created_at) AS newest FROM files")
+            .fetch_one(&self.database)
             .await?;
         Ok(SweepTimes {
             newest_file: row.try_get("newest")?,
@@ -67,9 +68,31 @@ impl Store {
         self.set_instance_value(ENGINE, engine).await
     }
 
+    /// Records the check of a key, unless a server that runs has recorded another one. Returns false then. `host` is
+    /// this server.
+    pub async fn hold_key_check(&self, name: &str, check: &str, host: &str) -> sqlx::Result<bool> {
+        let mut transaction = self.begin().await?;
+        let held = query(
+            "INSERT INTO instance (name, value) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value
+             WHERE instance.value = excluded.value
+                 OR NOT EXISTS (SELECT 1 FROM hosts WHERE id <> $3 AND seen_at > ",
+        )
+        .push(self.database.dialect().current_secs())
+        .push(" - $4)")
+        .bind(format!("{KEY_CHECK}{name}"))
+        .bind(check)
+        .bind(host)
+        .bind(LEASE_SECS)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(held > 0)
+    }
+
     async fn set_instance_value(&self, name: &str, value: &str) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
-        sqlx::query(
+        query(
             "INSERT INTO instance (name, value) VALUES ($1, $2)
              ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )
@@ -81,9 +104,9 @@ impl Store {
     }
 
     async fn instance_value(&self, name: &str) -> sqlx::Result<Option<String>> {
-        sqlx::query_scalar("SELECT value FROM instance WHERE name = $1")
+        query("SELECT value FROM instance WHERE name = $1")
             .bind(name)
-            .fetch_optional(&self.pool)
+            .fetch_optional_value(&self.database)
             .await
     }
 }

@@ -1,16 +1,17 @@
 //! The row of a job.
 
-use serde::Serialize;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::database::Row;
+use super::job_leases::JobAttempt;
 
 pub(super) const COLUMNS: &str = "jobs.id, user_id, origin, chat_id, message_id, operation, state, request, binding, engine,
     engine_version, digest, ordered, result, error, idempotency_key, request_hash, jobs.created_at, started_at,
-    ended_at, duration_ms";
+    ended_at, duration_ms, attempt, host, continuation";
 
 /// Where a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// It is accepted, and waits for a slot.
@@ -27,7 +28,7 @@ pub enum JobState {
 }
 
 /// A job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRow {
     /// Ascends with the time of its creation.
     pub id: String,
@@ -59,10 +60,16 @@ pub struct JobRow {
     pub ended_at: Option<i64>,
     /// From the start to the end.
     pub duration_ms: Option<i64>,
+    /// How often a host took the job, from 1.
+    pub attempt: i64,
+    /// The host that runs the job; `None` if no other one continues it.
+    pub host: Option<String>,
+    /// JSON: what continues the job, in addition to its request. `None` if it cannot be done again.
+    pub continuation: Option<String>,
 }
 
 /// What recognizes a repeated request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
     /// The client's.
     pub key: String,
@@ -118,6 +125,15 @@ impl JobState {
 }
 
 impl JobRow {
+    /// The attempt that writes of this row are for.
+    #[must_use]
+    pub fn attempt(&self) -> JobAttempt<'_> {
+        JobAttempt {
+            id: &self.id,
+            attempt: self.attempt,
+        }
+    }
+
     /// Length of the texts whose length varies, in bytes.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
@@ -126,7 +142,7 @@ impl JobRow {
     }
 }
 
-pub(super) fn job_from_row(row: &SqliteRow) -> sqlx::Result<JobRow> {
+pub(super) fn job_from_row(row: &Row) -> sqlx::Result<JobRow> {
     let state: String = row.try_get("state")?;
     let key: Option<String> = row.try_get("idempotency_key")?;
     let request_hash: Option<String> = row.try_get("request_hash")?;
@@ -143,7 +159,7 @@ pub(super) fn job_from_row(row: &SqliteRow) -> sqlx::Result<JobRow> {
         engine: row.try_get("engine")?,
         engine_version: row.try_get("engine_version")?,
         digest: row.try_get("digest")?,
-        ordered: row.try_get::<i64, _>("ordered")? != 0,
+        ordered: row.try_get_flag("ordered")?,
         result: row.try_get("result")?,
         error: row.try_get("error")?,
         idempotency: key
@@ -153,5 +169,8 @@ pub(super) fn job_from_row(row: &SqliteRow) -> sqlx::Result<JobRow> {
         started_at: row.try_get("started_at")?,
         ended_at: row.try_get("ended_at")?,
         duration_ms: row.try_get("duration_ms")?,
+        attempt: row.try_get("attempt")?,
+        host: row.try_get("host")?,
+        continuation: row.try_get("continuation")?,
     })
 }

@@ -7,8 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sqlx::sqlite::SqliteConnection;
-
+use super::database::{Connection, query};
 use super::sessions::{Session, store_session_use};
 use super::{Store, now};
 
@@ -55,35 +54,42 @@ fn note<K: Eq + std::hash::Hash>(notes: &mut HashMap<K, i64>, key: K) {
     }
 }
 
+/// The notes in one order, so that servers that store the same ones do not wait for each other.
+fn sorted<K>(notes: &HashMap<K, i64>, id: impl Fn(&K) -> &String) -> Vec<(&K, &i64)> {
+    let mut sorted: Vec<_> = notes.iter().collect();
+    sorted.sort_unstable_by(|(a, _), (b, _)| id(a).cmp(id(b)));
+    sorted
+}
+
 impl Notes {
     fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.sessions.is_empty() && self.users.is_empty()
     }
 
-    async fn store(&self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
-        for (hash, used_at) in &self.keys {
-            sqlx::query(
+    async fn store(&self, connection: &mut Connection) -> sqlx::Result<()> {
+        for (hash, used_at) in sorted(&self.keys, |hash| hash) {
+            query(
                 "INSERT INTO key_uses (hash, last_used_at)
                  SELECT hash, $2 FROM api_keys WHERE hash = $1
                  ON CONFLICT (hash) DO UPDATE SET last_used_at = excluded.last_used_at",
             )
             .bind(hash)
-            .bind(used_at)
+            .bind(*used_at)
             .execute(&mut *connection)
             .await?;
         }
-        for (user_id, used_at) in &self.users {
-            sqlx::query(
+        for (user_id, used_at) in sorted(&self.users, |user_id| user_id) {
+            query(
                 "INSERT INTO user_uses (user_id, last_used_at)
                  SELECT id, $2 FROM users WHERE id = $1
                  ON CONFLICT (user_id) DO UPDATE SET last_used_at = excluded.last_used_at",
             )
             .bind(user_id)
-            .bind(used_at)
+            .bind(*used_at)
             .execute(&mut *connection)
             .await?;
         }
-        for (session, used_at) in &self.sessions {
+        for (session, used_at) in sorted(&self.sessions, |session| &session.id) {
             store_session_use(connection, session, *used_at).await?;
         }
         Ok(())

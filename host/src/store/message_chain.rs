@@ -2,9 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, SqliteConnection};
-
+use super::database::{Connection, Row, query};
 use super::messages::{message_from_row, parse_small_json};
 use super::{Store, StoredMessage};
 
@@ -19,7 +17,7 @@ impl Store {
         message_id: &str,
         limit: u32,
     ) -> sqlx::Result<Vec<StoredMessage>> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.database.acquire().await?;
         let ids = select_chain(&mut connection, chat_id, message_id, limit).await?;
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -47,12 +45,12 @@ impl Store {
 
 /// The ids of the message and its ancestors, newest first. Ends a cycle before any content is read.
 async fn select_chain(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     chat_id: &str,
     message_id: &str,
     limit: u32,
 ) -> sqlx::Result<Vec<String>> {
-    let rows = sqlx::query(
+    let rows = query(
         "WITH RECURSIVE chain (id, parent_id, depth) AS (
              SELECT id, parent_id, CAST(1 AS BIGINT) FROM messages
              WHERE chat_id = $1 AND id = $2
@@ -81,17 +79,16 @@ async fn select_chain(
 
 /// Completes a statement that ends in `IN (` with the ids of messages and runs it.
 async fn select_by_ids(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     select: &'static str,
     chat_id: &str,
     ids: &[String],
-) -> sqlx::Result<Vec<SqliteRow>> {
-    let mut query = QueryBuilder::new(select);
-    let mut list = query.separated(", ");
-    for id in ids {
-        list.push_bind(id);
-    }
-    query.push(") AND chat_id = ").push_bind(chat_id);
-    query.push(" ORDER BY position");
-    query.build().fetch_all(connection).await
+) -> sqlx::Result<Vec<Row>> {
+    query(select)
+        .push_list(ids)
+        .push(") AND chat_id = ")
+        .push_bind(chat_id)
+        .push(" ORDER BY position")
+        .fetch_all(connection)
+        .await
 }

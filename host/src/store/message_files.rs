@@ -5,8 +5,8 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
-use sqlx::{Row, SqliteConnection};
 
+use super::database::{BATCH_ROWS, Connection, Parameter, query};
 use super::{ChatMessage, NewFile};
 
 /// The stored files of all messages of a chat.
@@ -20,14 +20,14 @@ struct LinkedFiles {
 
 /// Links files to a message, each with its entry, before those that it has.
 pub(super) async fn add_message_files(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     chat_id: &str,
     message_id: &str,
     files: &[NewFile],
 ) -> sqlx::Result<()> {
     // The last one first, so that each goes in front.
     for file in files.iter().rev() {
-        sqlx::query(
+        query(
             "INSERT INTO message_files (chat_id, message_id, position, file_id, entry)
              SELECT $1, $2, COALESCE(MIN(position), 0) - 1, $3, $4 FROM message_files
              WHERE chat_id = $1 AND message_id = $2 AND position < 0",
@@ -44,12 +44,14 @@ pub(super) async fn add_message_files(
 
 /// Replaces the files that clients attached, for each message whose attached files have changed.
 pub(super) async fn save_attached_files(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     chat_id: &str,
     user_id: &str,
     copy: &[ChatMessage],
 ) -> sqlx::Result<()> {
     let mut linked = load_linked_files(connection, chat_id).await?;
+    let mut changed_ids = Vec::new();
+    let mut attachments = Vec::new();
     for ChatMessage { stored, .. } in copy {
         let is_generated = |entry: &Value| {
             entry_file_id(entry).is_some_and(|id| {
@@ -67,37 +69,74 @@ pub(super) async fn save_attached_files(
         if texts == linked.attached.remove(&stored.id).unwrap_or_default() {
             continue;
         }
-        sqlx::query(
-            "DELETE FROM message_files WHERE chat_id = $1 AND message_id = $2 AND position >= 0",
-        )
-        .bind(chat_id)
-        .bind(&stored.id)
-        .execute(&mut *connection)
-        .await?;
-        for ((entry, text), position) in attached.into_iter().zip(&texts).zip(0_i64..) {
-            // A file of another user is not linked to the chat.
-            sqlx::query(
-                "INSERT INTO message_files (chat_id, message_id, position, file_id, entry)
-                 VALUES ($1, $2, $3, (SELECT id FROM files WHERE id = $4 AND user_id = $5), $6)",
-            )
+        changed_ids.push(&stored.id);
+        let entries = attached.into_iter().zip(texts).zip(0..);
+        attachments.extend(entries.map(|((entry, text), position)| Attachment {
+            message_id: &stored.id,
+            position,
+            file_id: entry_file_id(entry),
+            entry: text,
+        }));
+    }
+    for batch in changed_ids.chunks(BATCH_ROWS) {
+        query("DELETE FROM message_files WHERE chat_id = $1 AND position >= 0 AND message_id IN (")
             .bind(chat_id)
-            .bind(&stored.id)
-            .bind(position)
-            .bind(entry_file_id(entry))
-            .bind(user_id)
-            .bind(text)
+            .push_list(batch.iter().copied())
+            .push(")")
             .execute(&mut *connection)
             .await?;
-        }
+    }
+    for batch in attachments.chunks(BATCH_ROWS) {
+        attach(connection, chat_id, user_id, batch).await?;
     }
     Ok(())
 }
 
+/// A file that a client attached to a message.
+struct Attachment<'a> {
+    message_id: &'a str,
+    position: i64,
+    file_id: Option<&'a str>,
+    /// JSON.
+    entry: String,
+}
+
+async fn attach(
+    connection: &mut Connection,
+    chat_id: &str,
+    user_id: &str,
+    attachments: &[Attachment<'_>],
+) -> sqlx::Result<()> {
+    let mut insert =
+        query("INSERT INTO message_files (chat_id, message_id, position, file_id, entry) VALUES ");
+    let mut separator = "(";
+    for attachment in attachments {
+        let values: [Parameter<'_>; 3] = [
+            chat_id.into(),
+            attachment.message_id.into(),
+            attachment.position.into(),
+        ];
+        // A file of another user is not linked to the chat.
+        insert = insert
+            .push(separator)
+            .push_list(values)
+            .push(", (SELECT id FROM files WHERE id = ")
+            .push_bind(attachment.file_id)
+            .push(" AND user_id = ")
+            .push_bind(user_id)
+            .push("), ")
+            .push_bind(&attachment.entry)
+            .push(")");
+        separator = ", (";
+    }
+    insert.execute(connection).await.map(|_| ())
+}
+
 async fn load_linked_files(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     chat_id: &str,
 ) -> sqlx::Result<LinkedFiles> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT message_id, position, file_id, entry FROM message_files WHERE chat_id = $1
          ORDER BY position",
     )
@@ -108,7 +147,7 @@ async fn load_linked_files(
     for row in &rows {
         let message_id: String = row.try_get("message_id")?;
         let file_id: Option<String> = row.try_get("file_id")?;
-        match (row.try_get::<i64, _>("position")?, file_id) {
+        match (row.try_get::<i64>("position")?, file_id) {
             (..0, Some(file_id)) => _ = linked.generated.insert((message_id, file_id)),
             (..0, None) => {}
             _ => linked

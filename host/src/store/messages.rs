@@ -3,9 +3,8 @@
 use pinhole_ground::json_bounds::JsonBounds;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
+use super::database::{Connection, Row, query};
 use super::{Store, now};
 
 /// Messages of a chat.
@@ -54,7 +53,11 @@ impl Store {
         status: &Value,
     ) -> sqlx::Result<bool> {
         let mut transaction = self.begin().await?;
-        let done = sqlx::query(
+        let message = query("SELECT id FROM messages WHERE chat_id = $1 AND id = $2")
+            .bind(chat_id)
+            .bind(message_id);
+        transaction.lock_rows(message).await?;
+        let done = query(
             "INSERT INTO message_statuses (chat_id, message_id, position, status)
              SELECT $1, $2, had.next, $3
              FROM messages, (SELECT COALESCE(MAX(position) + 1, 0) AS next FROM message_statuses
@@ -68,7 +71,7 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(done.rows_affected() > 0)
+        Ok(done > 0)
     }
 
     /// Sets the content of a message, which is added if it is missing, and makes it the current message.
@@ -82,31 +85,30 @@ impl Store {
         content: &Value,
     ) -> sqlx::Result<bool> {
         let mut transaction = self.begin().await?;
-        let chat = sqlx::query("UPDATE chats SET current_id = $2, updated_at = $3 WHERE id = $1")
+        let chat = query("UPDATE chats SET current_id = $2, updated_at = $3 WHERE id = $1")
             .bind(chat_id)
             .bind(message_id)
             .bind(now())
             .execute(&mut *transaction)
             .await?;
-        if chat.rows_affected() == 0 {
+        if chat == 0 {
             return Ok(false);
         }
         add_message(&mut transaction, chat_id, message_id).await?;
-        let message =
-            sqlx::query("UPDATE messages SET content = $3 WHERE chat_id = $1 AND id = $2")
-                .bind(chat_id)
-                .bind(message_id)
-                .bind(content.to_string())
-                .execute(&mut *transaction)
-                .await?;
-        let length: i64 = sqlx::query_scalar(
+        let message = query("UPDATE messages SET content = $3 WHERE chat_id = $1 AND id = $2")
+            .bind(chat_id)
+            .bind(message_id)
+            .bind(content.to_string())
+            .execute(&mut *transaction)
+            .await?;
+        let length: i64 = query(
             "SELECT CAST(COALESCE(SUM(LENGTH(content) + LENGTH(rest)), 0) AS BIGINT) FROM messages
              WHERE chat_id = $1",
         )
         .bind(chat_id)
-        .fetch_one(&mut *transaction)
+        .fetch_value(&mut *transaction)
         .await?;
-        let fits = message.rows_affected() > 0 && length <= MAX_MESSAGES_LENGTH;
+        let fits = message > 0 && length <= MAX_MESSAGES_LENGTH;
         if fits {
             transaction.commit().await?;
             self.text_changed.notify_one();
@@ -117,11 +119,11 @@ impl Store {
 
 /// Adds an empty response if the message is missing, unless the chat is full.
 pub(super) async fn add_message(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     chat_id: &str,
     message_id: &str,
 ) -> sqlx::Result<()> {
-    sqlx::query(
+    query(
         "INSERT INTO messages (chat_id, id, role, position, content, rest, seen)
          SELECT $1, $2, 'assistant', COALESCE(MAX(position) + 1, 0), '\"\"', '{}', 0
          FROM messages WHERE chat_id = $1 HAVING COUNT(*) < $3
@@ -136,7 +138,7 @@ pub(super) async fn add_message(
 }
 
 /// A message without its files.
-pub(super) fn message_from_row(row: &SqliteRow) -> sqlx::Result<StoredMessage> {
+pub(super) fn message_from_row(row: &Row) -> sqlx::Result<StoredMessage> {
     let content: String = row.try_get("content")?;
     Ok(StoredMessage {
         id: row.try_get("id")?,

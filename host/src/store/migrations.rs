@@ -2,15 +2,43 @@
 //!
 //! They are listed here and not found by `sqlx::migrate!`: its macros would build sqlx and SQLite
 //! twice. A test fails if a file of the directory is missing in the list.
+//!
+//! A new migration is one file for both databases if both accept its SQL. Otherwise PostgreSQL's is in the directory
+//! `postgres`, with the same version.
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
+use super::database::Dialect;
+
 /// A migration: its version, description and SQL. sqlx stores all three in the database, so they never change.
 type Listed = (i64, &'static str, &'static str);
 
-/// The migrations in the order of their versions.
-const MIGRATIONS: [Listed; 12] = [
+/// The version of the tables that this program knows: that of the last migration.
+pub(super) const LATEST: i64 = 15;
+/// The version since which jobs have a host.
+pub(super) const DURABLE_JOBS_VERSION: i64 = 14;
+
+const REVISIONS: Listed = (
+    13,
+    "revisions",
+    include_str!("migrations/0013_revisions.sql"),
+);
+
+const DURABLE_JOBS: Listed = (
+    DURABLE_JOBS_VERSION,
+    "durable jobs",
+    include_str!("migrations/0014_durable_jobs.sql"),
+);
+
+const HOST_ENGINES: Listed = (
+    LATEST,
+    "host engines",
+    include_str!("migrations/0015_host_engines.sql"),
+);
+
+/// The migrations of SQLite, in the order of their versions.
+const SQLITE: [Listed; 15] = [
     (
         1,
         "people and files",
@@ -51,32 +79,49 @@ const MIGRATIONS: [Listed; 12] = [
         "keys and sessions",
         include_str!("migrations/0012_keys_and_sessions.sql"),
     ),
+    REVISIONS,
+    DURABLE_JOBS,
+    HOST_ENGINES,
 ];
 
-pub(super) fn migrator() -> Migrator {
-    migrations_to(i64::MAX)
+/// The migrations of PostgreSQL. The first one creates what SQLite has at that version.
+const POSTGRES: [Listed; 4] = [
+    (
+        12,
+        "schema",
+        include_str!("migrations/postgres/0012_schema.sql"),
+    ),
+    REVISIONS,
+    DURABLE_JOBS,
+    HOST_ENGINES,
+];
+
+/// The migrations of a database.
+pub(super) fn migrator(dialect: Dialect) -> Migrator {
+    let listed: &[Listed] = match dialect {
+        Dialect::Sqlite => &SQLITE,
+        Dialect::Postgres => &POSTGRES,
+    };
+    migrator_of(listed)
 }
 
-/// The migrations up to this version.
-fn migrations_to(last: i64) -> Migrator {
-    let listed = MIGRATIONS.into_iter();
-    let migrations =
-        listed
-            .filter(|(version, _, _)| *version <= last)
-            .map(|(version, description, sql)| {
-                Migration::new(
-                    version,
-                    description.into(),
-                    MigrationType::Simple,
-                    sql.into_sql_str(),
-                    false,
-                )
-            });
+fn migrator_of(listed: &[Listed]) -> Migrator {
+    let migrations = listed.iter().map(|(version, description, sql)| {
+        Migration::new(
+            *version,
+            (*description).into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
+    });
     Migrator::with_migrations(migrations.collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
     use super::*;
@@ -88,19 +133,50 @@ mod tests {
     )]
     fn migrations_are_the_files_of_the_directory() {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/migrations");
-        let mut files: Vec<String> = std::fs::read_dir(directory)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        files.sort();
-        let name = |migration: &Migration| {
-            let description = migration.description.replace(' ', "_");
-            format!("{:04}_{description}.sql", migration.version)
+        let files_in = |path: &str| -> BTreeSet<String> {
+            let entries = std::fs::read_dir(path).unwrap().map(Result::unwrap);
+            let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+            files
+                .map(|entry| entry.file_name().into_string().unwrap())
+                .collect()
         };
-        let listed: Vec<String> = migrator().iter().map(name).collect();
-        assert_eq!(listed, files);
-        let versions: Vec<i64> = MIGRATIONS.iter().map(|(version, _, _)| *version).collect();
-        assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
+        let names = |listed: &[Listed]| -> BTreeSet<String> {
+            let name = |(version, description, _): &Listed| {
+                format!("{version:04}_{}.sql", description.replace(' ', "_"))
+            };
+            listed.iter().map(name).collect()
+        };
+        let (common, own) = (
+            files_in(directory),
+            files_in(&format!("{directory}/postgres")),
+        );
+        assert_eq!(names(&SQLITE), common);
+        assert!(own.is_subset(&names(&POSTGRES)), "{own:?}");
+        let shared: BTreeSet<_> = names(&POSTGRES).difference(&own).cloned().collect();
+        assert!(shared.is_subset(&common), "{shared:?}");
+        for listed in [&SQLITE[..], &POSTGRES] {
+            let versions: Vec<i64> = listed.iter().map(|(version, _, _)| *version).collect();
+            assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
+            assert_eq!(versions.last(), Some(&LATEST));
+        }
+        // After the first one, each version of a database is one of the other.
+        let versions = SQLITE.iter().map(|(version, _, _)| version);
+        let newer: Vec<_> = versions.filter(|version| **version >= 12).collect();
+        assert_eq!(
+            newer,
+            POSTGRES
+                .iter()
+                .map(|(version, _, _)| version)
+                .collect::<Vec<_>>()
+        );
+    }
+
+    fn sqlite_to(last: i64) -> Migrator {
+        let listed: Vec<_> = SQLITE
+            .into_iter()
+            .filter(|(version, _, _)| *version <= last)
+            .collect();
+        migrator_of(&listed)
     }
 
     #[tokio::test]
@@ -108,7 +184,7 @@ mod tests {
         let options = SqliteConnectOptions::new().in_memory(true);
         let pool = SqlitePoolOptions::new().max_connections(1);
         let pool = pool.connect_with(options).await.unwrap();
-        migrations_to(5).run(&pool).await.unwrap();
+        sqlite_to(5).run(&pool).await.unwrap();
         for statement in [
             "INSERT INTO users VALUES ('ada', 'Ada', 'user', 0), ('bob', 'Bob', 'user', 0)",
             "INSERT INTO files VALUES ('f', 'bob', 'x', 'image/png', 30, '{}', 0, '')",
@@ -118,7 +194,7 @@ mod tests {
         ] {
             sqlx::query(statement).execute(&pool).await.unwrap();
         }
-        migrator().run(&pool).await.unwrap();
+        migrator(Dialect::Sqlite).run(&pool).await.unwrap();
         let usage: Vec<(String, i64, i64, i64)> = sqlx::query_as(
             "SELECT user_id, file_bytes, chat_bytes, next_search_row FROM user_storage
              ORDER BY user_id",
@@ -149,7 +225,7 @@ mod tests {
         let options = SqliteConnectOptions::new().in_memory(true);
         let pool = SqlitePoolOptions::new().max_connections(1);
         let pool = pool.connect_with(options).await.unwrap();
-        migrations_to(9).run(&pool).await.unwrap();
+        sqlite_to(9).run(&pool).await.unwrap();
         for statement in [
             "INSERT INTO users VALUES ('ada', 'Ada', 'user', 0)",
             r#"INSERT INTO files VALUES
@@ -163,7 +239,7 @@ mod tests {
         ] {
             sqlx::query(statement).execute(&pool).await.unwrap();
         }
-        migrator().run(&pool).await.unwrap();
+        migrator(Dialect::Sqlite).run(&pool).await.unwrap();
         let rows: Vec<(i64, String, String, String, String, String)> = sqlx::query_as(
             "SELECT is_generated, binding, engine, model, chat_id, search_text FROM files ORDER BY id",
         )

@@ -1,10 +1,11 @@
 //! Responses of language models in stored chats.
 
 use serde_json::{Map, Value};
-use sqlx::Row;
 
 use super::Store;
 use super::chat_content::with_fields;
+use super::chats::lock_chat;
+use super::database::query;
 
 /// A response to store in a chat of this user.
 #[derive(Clone, Copy, Debug)]
@@ -32,10 +33,10 @@ impl Store {
             content,
             fields,
         } = response;
-        let title = sqlx::query_scalar("SELECT title FROM chats WHERE id = $1 AND user_id = $2")
+        let title = query("SELECT title FROM chats WHERE id = $1 AND user_id = $2")
             .bind(chat_id)
             .bind(user_id)
-            .fetch_optional(&self.pool)
+            .fetch_optional_value(&self.database)
             .await?;
         let Some(title) = title else {
             return Ok(None);
@@ -58,7 +59,8 @@ impl Store {
         fields: &Map<String, Value>,
     ) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
-        let row = sqlx::query("SELECT rest FROM messages WHERE chat_id = $1 AND id = $2")
+        lock_chat(&mut transaction, chat_id).await?;
+        let row = query("SELECT rest FROM messages WHERE chat_id = $1 AND id = $2")
             .bind(chat_id)
             .bind(message_id)
             .fetch_optional(&mut *transaction)
@@ -66,7 +68,7 @@ impl Store {
         let Some(row) = row else { return Ok(()) };
         let rest: String = row.try_get("rest")?;
         let rest = with_fields(&rest, fields)?;
-        sqlx::query("UPDATE messages SET rest = $3 WHERE chat_id = $1 AND id = $2")
+        query("UPDATE messages SET rest = $3 WHERE chat_id = $1 AND id = $2")
             .bind(chat_id)
             .bind(message_id)
             .bind(rest)

@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use super::chats::summary_from_row;
+use super::database::{Dialect, query};
 use super::files::file_from_row;
 use super::search_index::MAX_INDEXED_CHARS;
 use super::{ChatFilter, ChatSummary, FileRow, SearchError, Store};
@@ -23,40 +24,76 @@ const MAX_SCANNED_TEXTS: i64 = 2_000;
 /// Characters of each of them: those that the index has of a text.
 const MAX_SCANNED_CHARS: i64 = MAX_INDEXED_CHARS as i64;
 
+/// The statement of a search: which index it reads, how that compares, and how texts without index are compared.
 /// `own` is the range of the ids of the user's texts, as the migration assigns them.
-const SEARCH_CHATS: &str = "WITH own (first_id, last_id) AS (
+macro_rules! search_chats {
+    ($stale_index:literal, $matches:literal, $like:literal) => {
+        concat!(
+            "WITH own (first_id, last_id) AS (
         SELECT number * 4294967296, (number + 1) * 4294967296 - 1 FROM user_storage
         WHERE user_id = $1),
     scanned (chat_id, message_id) AS (
         SELECT * FROM (
-            SELECT chat_id, message_id FROM search_rows INDEXED BY stale_search_rows
+            SELECT chat_id, message_id FROM search_rows ",
+            $stale_index,
+            "
             WHERE is_stale = 1
                 AND id BETWEEN (SELECT first_id FROM own) AND (SELECT last_id FROM own)
-            ORDER BY id DESC LIMIT $4)
+            ORDER BY id DESC LIMIT $4) AS stale_rows
         UNION ALL
         SELECT * FROM (
             SELECT chat_id, message_id FROM search_rows
             WHERE $12 = 0
                 AND id BETWEEN (SELECT first_id FROM own) AND (SELECT last_id FROM own)
-            ORDER BY id DESC LIMIT $4)),
+            ORDER BY id DESC LIMIT $4) AS newest_rows),
     found (chat_id) AS (
         SELECT chat_id FROM search_rows WHERE id IN (
             SELECT rowid FROM search_index
-            WHERE search_index MATCH $2
+            WHERE ",
+            $matches,
+            "
                 AND rowid BETWEEN (SELECT first_id FROM own) AND (SELECT last_id FROM own)
             ORDER BY rowid DESC LIMIT $3)
         UNION
         SELECT chat_id FROM scanned
         WHERE CASE message_id
-            WHEN '' THEN (SELECT title FROM chats WHERE id = chat_id) LIKE $5 ESCAPE '\\'
-            ELSE (SELECT SUBSTR(content, 1, $7) FROM messages
+            WHEN '' THEN (SELECT title FROM chats WHERE id = chat_id) ",
+            $like,
+            " $5 ESCAPE '\\'
+            ELSE (SELECT SUBSTR(content, 1, CAST($7 AS INTEGER)) FROM messages
                 WHERE messages.chat_id = scanned.chat_id AND id = message_id)
-                LIKE $6 ESCAPE '\\' END)
+                ",
+            $like,
+            " $6 ESCAPE '\\' END)
     SELECT id, title, created_at, updated_at FROM chats
     WHERE id IN (SELECT chat_id FROM found) AND user_id = $1
         AND (CAST($8 AS BIGINT) IS NULL OR archived = $8)
         AND (CAST($9 AS BIGINT) IS NULL OR pinned = $9)
-    ORDER BY updated_at DESC, id LIMIT $10 OFFSET $11";
+    ORDER BY updated_at DESC, id LIMIT $10 OFFSET $11"
+        )
+    };
+}
+
+const SEARCH_CHATS_SQLITE: &str = search_chats!(
+    "INDEXED BY stale_search_rows",
+    "search_index MATCH $2",
+    "LIKE"
+);
+const SEARCH_CHATS_POSTGRES: &str = search_chats!("", "text LIKE $2 ESCAPE '\\'", "ILIKE");
+
+/// The files of an owner, or of all users, whose name matches.
+macro_rules! search_files {
+    ($like:literal) => {
+        concat!(
+            "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
+             WHERE deleted_at IS NULL AND (CAST($1 AS TEXT) IS NULL OR user_id = $1)
+                 AND name ",
+            $like,
+            " $2 ESCAPE '\\'
+             ORDER BY created_at DESC, id LIMIT $3 OFFSET $4"
+        )
+    };
+}
 
 /// A page of results.
 #[derive(Clone, Copy, Debug)]
@@ -78,9 +115,17 @@ impl Store {
         let mut search = self.searches.start(user_id).await?;
         let compared = beginning(text, MAX_COMPARED_CHARS);
         let is_indexed = compared.chars().count() >= MIN_INDEXED_CHARS;
-        let rows = sqlx::query(SEARCH_CHATS)
+        let (statement, indexed_text) = match self.database.dialect() {
+            Dialect::Sqlite => (SEARCH_CHATS_SQLITE, Some(phrase(&compared))),
+            Dialect::Postgres => {
+                let pattern = containing_pattern(&compared.to_lowercase());
+                // NULL matches nothing, as a phrase without a trigram does.
+                (SEARCH_CHATS_POSTGRES, is_indexed.then_some(pattern))
+            }
+        };
+        let rows = query(statement)
             .bind(user_id)
-            .bind(phrase(&compared))
+            .bind(&indexed_text)
             .bind(MAX_FOUND_TEXTS)
             .bind(MAX_SCANNED_TEXTS)
             .bind(containing_pattern(&compared))
@@ -112,12 +157,10 @@ impl Store {
         page: Page,
     ) -> Result<Vec<FileRow>, SearchError> {
         let mut search = self.searches.start(searcher_id).await?;
-        let rows = sqlx::query(
-            "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
-             WHERE deleted_at IS NULL AND (CAST($1 AS TEXT) IS NULL OR user_id = $1)
-                 AND name LIKE $2 ESCAPE '\\'
-             ORDER BY created_at DESC, id LIMIT $3 OFFSET $4",
-        )
+        let rows = query(match self.database.dialect() {
+            Dialect::Sqlite => search_files!("LIKE"),
+            Dialect::Postgres => search_files!("ILIKE"),
+        })
         .bind(owner_id)
         .bind(escape_like(pattern).replace('*', "%").replace('?', "_"))
         .bind(i64::from(page.limit))
@@ -165,28 +208,28 @@ fn escape_json(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::{Map, json};
-    use tempfile::TempDir;
 
     use super::*;
+    use crate::store::test_database::TestDatabase;
     use crate::store::{ChatCopy, ChatHistory, ChatMessage, SaveOutcome, StoredMessage};
 
-    struct TestStore {
-        store: Store,
+    struct Chats {
+        test: TestDatabase,
         user_id: String,
-        _directory: TempDir,
     }
 
-    impl TestStore {
-        async fn open() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let store = Store::open(directory.path()).await.unwrap();
-            let key = store.create_first_administrator().await.unwrap().unwrap();
-            let user = store.user_by_key(&key).await.unwrap().unwrap();
+    impl Chats {
+        async fn new(test: TestDatabase) -> Self {
+            let key = test.store.create_first_administrator().await.unwrap();
+            let user = test.store.user_by_key(&key.unwrap()).await.unwrap();
             Self {
-                store,
-                user_id: user.id,
-                _directory: directory,
+                user_id: user.unwrap().id,
+                test,
             }
+        }
+
+        fn store(&self) -> &Store {
+            &self.test.store
         }
 
         async fn add_chat(&self, title: &str, contents: &[Value]) -> String {
@@ -209,7 +252,7 @@ mod tests {
                 rest: Map::new(),
             };
             match self
-                .store
+                .store()
                 .add_chat(&self.user_id, copy, None)
                 .await
                 .unwrap()
@@ -220,7 +263,7 @@ mod tests {
         }
 
         async fn index(&self) {
-            while self.store.index_batch().await.unwrap() {}
+            while self.store().index_batch().await.unwrap() {}
         }
 
         /// The titles of the chats that contain the text, sorted.
@@ -230,7 +273,7 @@ mod tests {
                 offset: 0,
             };
             let filter = ChatFilter::default();
-            let found = self.store.search_chats(&self.user_id, text, filter, page);
+            let found = self.store().search_chats(&self.user_id, text, filter, page);
             let mut titles: Vec<_> = found
                 .await
                 .unwrap()
@@ -244,117 +287,133 @@ mod tests {
 
     #[tokio::test]
     async fn search_finds_the_same_before_and_after_indexing() {
-        let test = TestStore::open().await;
-        let parts = json!([{"type": "text", "text": "a purple heron"}, {"type": "image_url"}]);
-        test.add_chat("Birds", &[json!("the quick \"wren\" 50%\\"), parts])
-            .await;
-        test.add_chat("Hens 100%_", &[json!("狐狸 jumps")]).await;
-        for is_indexed in [false, true] {
-            for (text, expected) in [
-                ("wren", &["Birds"][..]),
-                ("WREN", &["Birds"]),
-                ("ple her", &["Birds"]),
-                ("\"wren\" 50%\\", &["Birds"]),
-                ("bird", &["Birds"]),
-                ("100%_", &["Hens 100%_"]),
-                ("s", &["Birds", "Hens 100%_"]),
-                ("狐", &["Hens 100%_"]),
-                ("狐狸 j", &["Hens 100%_"]),
-                ("w%n", &[]),
-                ("w_en", &[]),
-                ("wren OR heron", &[]),
-                ("wren*", &[]),
-            ] {
-                assert_eq!(test.find(text).await, expected, "{text} {is_indexed}");
+        TestDatabase::each(async |test| {
+            let name = test.name;
+            let chats = Chats::new(test).await;
+            let parts = json!([{"type": "text", "text": "a purple heron"}, {"type": "image_url"}]);
+            chats
+                .add_chat("Birds", &[json!("the quick \"wren\" 50%\\"), parts])
+                .await;
+            chats.add_chat("Hens 100%_", &[json!("狐狸 jumps")]).await;
+            for is_indexed in [false, true] {
+                for (text, expected) in [
+                    ("wren", &["Birds"][..]),
+                    ("WREN", &["Birds"]),
+                    ("ple her", &["Birds"]),
+                    ("\"wren\" 50%\\", &["Birds"]),
+                    ("bird", &["Birds"]),
+                    ("100%_", &["Hens 100%_"]),
+                    ("s", &["Birds", "Hens 100%_"]),
+                    ("狐", &["Hens 100%_"]),
+                    ("狐狸 j", &["Hens 100%_"]),
+                    ("w%n", &[]),
+                    ("w_en", &[]),
+                    ("wren OR heron", &[]),
+                    ("wren*", &[]),
+                ] {
+                    assert_eq!(
+                        chats.find(text).await,
+                        expected,
+                        "{text} {is_indexed} {name}"
+                    );
+                }
+                chats.index().await;
             }
-            test.index().await;
-        }
-        // Only the index ignores the case of other letters than ASCII.
-        test.add_chat("Füchse", &[]).await;
-        test.index().await;
-        assert_eq!(test.find("FÜCHSE").await, ["Füchse"]);
-        assert_eq!(test.find("image_url").await.len(), 0);
+            // Only the index ignores the case of other letters than ASCII.
+            chats.add_chat("Füchse", &[]).await;
+            chats.index().await;
+            assert_eq!(chats.find("FÜCHSE").await, ["Füchse"]);
+            assert_eq!(chats.find("image_url").await.len(), 0);
+        })
+        .await;
     }
 
     #[tokio::test]
     async fn search_treats_operators_as_text() {
-        let test = TestStore::open().await;
-        test.add_chat("plain", &[json!("nothing special")]).await;
-        test.index().await;
-        for text in [
-            "\"",
-            "\"\"\"",
-            "\"a",
-            "NEAR(",
-            "NEAR(a b, 3)",
-            "a AND b OR NOT c",
-            "text : x",
-            "{text} : \"x\"",
-            "^not",
-            "***",
-            "%%%",
-            "(((((((",
-            "a\0b\"c",
-            "\0\0\0",
-            &"a".repeat(500),
-            &"\"".repeat(500),
-            &"%_".repeat(250),
-            &"🦊".repeat(125),
-        ] {
-            assert_eq!(test.find(text).await.len(), 0, "{text:?}");
-        }
+        TestDatabase::each(async |test| {
+            let chats = Chats::new(test).await;
+            chats.add_chat("plain", &[json!("nothing special")]).await;
+            chats.index().await;
+            for text in [
+                "\"",
+                "\"\"\"",
+                "\"a",
+                "NEAR(",
+                "NEAR(a b, 3)",
+                "a AND b OR NOT c",
+                "text : x",
+                "{text} : \"x\"",
+                "^not",
+                "***",
+                "%%%",
+                "(((((((",
+                "a\0b\"c",
+                "\0\0\0",
+                &"a".repeat(500),
+                &"\"".repeat(500),
+                &"%_".repeat(250),
+                &"🦊".repeat(125),
+            ] {
+                assert_eq!(chats.find(text).await.len(), 0, "{text:?}");
+            }
+        })
+        .await;
     }
 
     #[tokio::test]
     async fn index_follows_changes_and_removals() {
-        let test = TestStore::open().await;
-        let id = test.add_chat("Foxes", &[json!("a red fox")]).await;
-        test.index().await;
-        let wolf = json!("a grey wolf");
-        assert!(test.store.set_content(&id, "m0", &wolf).await.unwrap());
-        for _ in 0..2 {
-            assert_eq!(test.find("red fox").await.len(), 0);
-            assert_eq!(test.find("grey wolf").await, ["Foxes"]);
-            test.index().await;
-        }
-        let renamed = ChatCopy {
-            title: Some("Wolves".to_owned()),
-            ..ChatCopy::default()
-        };
-        test.store.save_chat(&id, renamed, None).await.unwrap();
-        test.index().await;
-        assert_eq!(test.find("Foxes").await.len(), 0);
-        assert_eq!(test.find("wolves").await, ["Wolves"]);
-        test.store.delete_chat(&id).await.unwrap();
-        assert_eq!(test.find("wolves").await.len(), 0);
-        let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM search_rows")
-            .fetch_one(&test.store.pool)
-            .await
-            .unwrap();
-        let use_after = test.store.storage_use(&test.user_id).await.unwrap();
-        assert_eq!((rows, use_after.total()), (0, 0));
+        TestDatabase::each(async |test| {
+            let chats = Chats::new(test).await;
+            let id = chats.add_chat("Foxes", &[json!("a red fox")]).await;
+            chats.index().await;
+            let wolf = json!("a grey wolf");
+            assert!(chats.store().set_content(&id, "m0", &wolf).await.unwrap());
+            for _ in 0..2 {
+                assert_eq!(chats.find("red fox").await.len(), 0);
+                assert_eq!(chats.find("grey wolf").await, ["Foxes"]);
+                chats.index().await;
+            }
+            let renamed = ChatCopy {
+                title: Some("Wolves".to_owned()),
+                ..ChatCopy::default()
+            };
+            chats.store().save_chat(&id, renamed, None).await.unwrap();
+            chats.index().await;
+            assert_eq!(chats.find("Foxes").await.len(), 0);
+            assert_eq!(chats.find("wolves").await, ["Wolves"]);
+            chats.store().delete_chat(&id).await.unwrap();
+            assert_eq!(chats.find("wolves").await.len(), 0);
+            let rows = query("SELECT id FROM search_rows");
+            let rows = chats.test.fetch_all(rows).await.len();
+            let use_after = chats.store().storage_use(&chats.user_id).await.unwrap();
+            assert_eq!((rows, use_after.total()), (0, 0));
+        })
+        .await;
     }
 
     #[tokio::test]
     async fn storage_use_counts_titles_messages_and_fields() {
-        let test = TestStore::open().await;
-        let id = test.add_chat("abc", &[json!("de"), json!("ü")]).await;
-        // The fields of a chat and of two messages are `{}`, and texts are JSON.
-        let bytes = test
-            .store
-            .storage_use(&test.user_id)
-            .await
-            .unwrap()
-            .chat_bytes;
-        assert_eq!(bytes, 3 + 2 + (4 + 2) + (4 + 2));
-        let longer = json!("defg");
-        assert!(test.store.set_content(&id, "m0", &longer).await.unwrap());
-        let bytes_after = test
-            .store
-            .storage_use(&test.user_id)
-            .await
-            .unwrap()
-            .chat_bytes;
-        assert_eq!(bytes_after, bytes + 2);
+        TestDatabase::each(async |test| {
+            let chats = Chats::new(test).await;
+            let id = chats.add_chat("abc", &[json!("de"), json!("ü")]).await;
+            // The fields of a chat and of two messages are `{}`, and texts are JSON.
+            let bytes = chats
+                .store()
+                .storage_use(&chats.user_id)
+                .await
+                .unwrap()
+                .chat_bytes;
+            assert_eq!(bytes, 3 + 2 + (4 + 2) + (4 + 2));
+            let longer = json!("defg");
+            assert!(chats.store().set_content(&id, "m0", &longer).await.unwrap());
+            let bytes_after = chats
+                .store()
+                .storage_use(&chats.user_id)
+                .await
+                .unwrap()
+                .chat_bytes;
+            assert_eq!(bytes_after, bytes + 2);
+        })
+        .await;
     }
 }

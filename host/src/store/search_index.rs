@@ -1,4 +1,4 @@
-//! The index of all texts that users can search: FTS5 with trigrams.
+//! The index of all texts that users can search: FTS5 with trigrams on SQLite, `pg_trgm` on PostgreSQL.
 //!
 //! Indexing a megabyte takes a third of a second, and SQLite has one writer. Within the transaction that
 //! saves a chat, it would let a user with large chats stop all others. So triggers only mark changed texts
@@ -8,9 +8,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::Row;
 
 use super::Store;
+use super::database::{Dialect, query};
 use super::messages::parse_json;
 use super::search::beginning;
 
@@ -38,24 +38,29 @@ impl Store {
         }
     }
 
-    /// Indexes a few texts. Returns false if none is stale.
+    /// Indexes a few texts. Returns false if none is stale, or if other servers index those that are.
     pub async fn index_batch(&self) -> sqlx::Result<bool> {
-        let stale: Option<i64> = sqlx::query_scalar(STALE_IDS)
-            .bind(1)
-            .fetch_optional(&self.pool)
+        let stale: Option<i64> = query(STALE_IDS)
+            .bind(1_i64)
+            .fetch_optional_value(&self.database)
             .await?;
         if stale.is_none() {
             return Ok(false);
         }
         let mut transaction = self.begin().await?;
-        // Read again: nothing changes from here on.
-        let ids: Vec<i64> = sqlx::query_scalar(STALE_IDS)
+        // Read again: nothing changes from here on. Other servers index other texts.
+        let dialect = self.database.dialect();
+        let ids: Vec<i64> = query(STALE_IDS)
             .bind(BATCH_TEXTS)
-            .fetch_all(&mut *transaction)
+            .skip_locked(dialect)
+            .fetch_values(&mut *transaction)
             .await?;
+        if ids.is_empty() {
+            return Ok(false);
+        }
         let mut bytes = 0;
         for id in ids {
-            let row = sqlx::query(
+            let row = query(
                 "SELECT title, content FROM search_rows
                  JOIN chats ON chats.id = search_rows.chat_id
                  LEFT JOIN messages ON messages.chat_id = search_rows.chat_id
@@ -71,15 +76,18 @@ impl Store {
                     Some(content) => text_of(&parse_json(&content).unwrap_or_default()),
                     None => row.try_get("title")?,
                 };
-                let text = beginning(&text, MAX_INDEXED_CHARS);
+                let mut text = beginning(&text, MAX_INDEXED_CHARS);
+                if dialect == Dialect::Postgres {
+                    text = text.to_lowercase();
+                }
                 bytes += text.len();
-                sqlx::query("INSERT INTO search_index (rowid, text) VALUES ($1, $2)")
+                query("INSERT INTO search_index (rowid, text) VALUES ($1, $2)")
                     .bind(id)
                     .bind(text)
                     .execute(&mut *transaction)
                     .await?;
             }
-            sqlx::query("UPDATE search_rows SET is_stale = 0 WHERE id = $1")
+            query("UPDATE search_rows SET is_stale = 0 WHERE id = $1")
                 .bind(id)
                 .execute(&mut *transaction)
                 .await?;

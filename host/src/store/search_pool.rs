@@ -2,7 +2,8 @@
 //!
 //! A search reads far more than any other statement, and its text is chosen by a user. It runs on
 //! connections that nothing else waits for, one at a time for each user. It stops when its time is over or
-//! its client disconnects: SQLite then calls the progress handler, and gives up.
+//! its client disconnects: SQLite then calls the progress handler, and gives up. PostgreSQL's time limit ends a search
+//! also if its client has disconnected.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,13 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pinhole_ground::guard::Guard;
-use sqlx::Sqlite;
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::Trouble;
+use super::database::{Connection, Database, PostgresPool, PostgresServer};
 
 /// Searches that run at the same time.
 const MAX_SEARCHES: u32 = 2;
@@ -55,7 +55,7 @@ impl From<sqlx::Error> for SearchError {
 /// Read-only connections, and the searches of each user.
 #[derive(Debug)]
 pub(super) struct SearchPool {
-    pool: SqlitePool,
+    database: Database,
     turns_by_user: Mutex<HashMap<String, Arc<UserTurns>>>,
 }
 
@@ -69,7 +69,7 @@ struct UserTurns {
 
 /// A search's connection. Dropping it stops the search.
 pub(super) struct Search {
-    connection: PoolConnection<Sqlite>,
+    connection: Connection,
     is_dropped: Arc<AtomicBool>,
     _turn: Turn,
 }
@@ -83,14 +83,23 @@ struct Turn {
 }
 
 impl SearchPool {
-    pub(super) fn new(options: &SqliteConnectOptions) -> Self {
+    pub(super) fn sqlite(options: &SqliteConnectOptions) -> Self {
         let options = options.clone().pragma("query_only", "true");
+        let pool = SqlitePoolOptions::new()
+            .max_connections(MAX_SEARCHES)
+            .acquire_timeout(MAX_SEARCH_WAIT)
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        Self::new(Database::Sqlite(pool))
+    }
+
+    pub(super) fn postgres(server: &PostgresServer) -> Self {
+        Self::new(Database::Postgres(PostgresPool::new(server, MAX_SEARCHES)))
+    }
+
+    fn new(database: Database) -> Self {
         Self {
-            pool: SqlitePoolOptions::new()
-                .max_connections(MAX_SEARCHES)
-                .acquire_timeout(MAX_SEARCH_WAIT)
-                .test_before_acquire(false)
-                .connect_lazy_with(options),
+            database,
             turns_by_user: Mutex::default(),
         }
     }
@@ -99,16 +108,11 @@ impl SearchPool {
     pub(super) async fn start(self: &Arc<Self>, user_id: &str) -> Result<Search, SearchError> {
         let mut turn = self.take_turn(user_id)?;
         turn.wait().await;
-        let mut connection = self.pool.acquire().await?;
         let is_dropped = Arc::new(AtomicBool::new(false));
-        let (must_stop, deadline) = (is_dropped.clone(), Instant::now() + MAX_SEARCH_TIME);
-        let is_endless = !Guard::SearchTime.applies(true);
-        connection
-            .lock_handle()
-            .await?
-            .set_progress_handler(CHECK_INTERVAL_INSTRUCTIONS, move || {
-                is_endless || !(must_stop.load(Ordering::Relaxed) || Instant::now() > deadline)
-            });
+        let connection = match &self.database {
+            Database::Sqlite(pool) => start_on_sqlite(pool, is_dropped.clone()).await?,
+            Database::Postgres(pool) => start_on_postgres(pool).await?,
+        };
         Ok(Search {
             connection,
             is_dropped,
@@ -137,6 +141,33 @@ impl SearchPool {
             permit: None,
         })
     }
+}
+
+async fn start_on_sqlite(
+    pool: &SqlitePool,
+    must_stop: Arc<AtomicBool>,
+) -> sqlx::Result<Connection> {
+    let mut connection = pool.acquire().await?;
+    let deadline = Instant::now() + MAX_SEARCH_TIME;
+    let is_endless = !Guard::SearchTime.applies(true);
+    connection
+        .lock_handle()
+        .await?
+        .set_progress_handler(CHECK_INTERVAL_INSTRUCTIONS, move || {
+            is_endless || !(must_stop.load(Ordering::Relaxed) || Instant::now() > deadline)
+        });
+    Ok(Connection::Sqlite(connection))
+}
+
+async fn start_on_postgres(pool: &PostgresPool) -> sqlx::Result<Connection> {
+    let mut connection = pool.begin("BEGIN READ ONLY").await?;
+    if Guard::SearchTime.applies(true) {
+        let limit_ms = MAX_SEARCH_TIME.as_millis();
+        connection
+            .run_script(format!("SET LOCAL statement_timeout = {limit_ms}"))
+            .await?;
+    }
+    Ok(Connection::Postgres(connection))
 }
 
 impl UserTurns {
@@ -169,7 +200,7 @@ impl Drop for Turn {
 }
 
 impl Search {
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+    pub(super) fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 }
@@ -183,10 +214,11 @@ impl Drop for Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::database::query;
 
     fn pool() -> Arc<SearchPool> {
         let options = SqliteConnectOptions::new().in_memory(true);
-        Arc::new(SearchPool::new(&options))
+        Arc::new(SearchPool::sqlite(&options))
     }
 
     #[tokio::test]
@@ -207,15 +239,15 @@ mod tests {
         let mut search = pool.start("ada").await.unwrap();
         let endless = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)
              SELECT COUNT(*) FROM n";
-        let counting = sqlx::query(endless).fetch_one(search.connection());
+        let counting = query(endless).fetch_one(search.connection());
         let stopped = tokio::time::timeout(Duration::from_millis(50), counting).await;
         assert!(stopped.is_err());
         drop(search);
         // Both connections must be free again.
         for _ in 0..2 {
             let mut next = pool.start("ada").await.unwrap();
-            let one: i64 = sqlx::query_scalar("SELECT 1")
-                .fetch_one(next.connection())
+            let one: i64 = query("SELECT 1")
+                .fetch_value(next.connection())
                 .await
                 .unwrap();
             assert_eq!(one, 1);
@@ -227,7 +259,7 @@ mod tests {
         let mut search = pool().start("ada").await.unwrap();
         let endless = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)
              SELECT COUNT(*) FROM n";
-        let result = sqlx::query(endless).fetch_one(search.connection()).await;
+        let result = query(endless).fetch_one(search.connection()).await;
         let error = SearchError::from(result.unwrap_err());
         assert!(matches!(error, SearchError::TooSlow), "{error:?}");
     }

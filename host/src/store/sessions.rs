@@ -4,10 +4,8 @@
 //! that ended. The rows are what users see of their sessions. A session without one, such as of an earlier version of
 //! the server, gets it when it is used.
 
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-
 use super::api_keys::KEY_ID_LETTERS;
+use super::database::{Connection, Row, query};
 use super::identity_cache::CredentialUser;
 use super::users::user_from_row;
 use super::{CredentialId, Store, now};
@@ -87,7 +85,7 @@ impl Store {
             Ok(found)
         };
         let credential = CredentialId::Session(session.clone());
-        self.writer.identities.user(credential, read).await
+        self.cached_user(credential, read).await
     }
 
     async fn user_by_epoch(
@@ -95,7 +93,7 @@ impl Store {
         session: &Session,
         epoch: i64,
     ) -> sqlx::Result<Option<CredentialUser>> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT users.id, name, role FROM users
              JOIN accounts ON accounts.user_id = users.id
              WHERE users.id = $1 AND epoch = $2
@@ -104,7 +102,7 @@ impl Store {
         .bind(&session.user_id)
         .bind(epoch)
         .bind(&session.id)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.database)
         .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(CredentialUser {
@@ -118,17 +116,17 @@ impl Store {
         session: &Session,
         key_id: &str,
     ) -> sqlx::Result<Option<CredentialUser>> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT users.id, users.name, users.role, api_keys.expires_at FROM api_keys
              JOIN users ON users.id = api_keys.user_id
-             WHERE api_keys.user_id = $1 AND substr(api_keys.hash, 1, $4) = $2
+             WHERE api_keys.user_id = $1 AND substr(api_keys.hash, 1, CAST($4 AS INTEGER)) = $2
                  AND NOT EXISTS (SELECT 1 FROM ended_sessions WHERE ended_sessions.id = $3)",
         )
         .bind(&session.user_id)
         .bind(key_id)
         .bind(&session.id)
         .bind(KEY_ID_LETTERS)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.database)
         .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(CredentialUser {
@@ -141,11 +139,11 @@ impl Store {
     /// [`MAX_SESSIONS`].
     pub async fn add_session(&self, session: &Session, client: &SessionClient) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
-        sqlx::query("DELETE FROM sessions WHERE expires_at < $1")
+        query("DELETE FROM sessions WHERE expires_at < $1")
             .bind(now())
             .execute(&mut *transaction)
             .await?;
-        sqlx::query(
+        query(
             "INSERT INTO sessions (id, user_id, key_id, created_at, expires_at, user_agent, ip)
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
@@ -158,13 +156,13 @@ impl Store {
         .bind(&client.ip)
         .execute(&mut *transaction)
         .await?;
-        let oldest: Vec<String> = sqlx::query_scalar(
+        let oldest: Vec<String> = query(
             "SELECT id FROM sessions WHERE user_id = $1
              ORDER BY COALESCE(last_used_at, created_at) DESC, id LIMIT 100 OFFSET $2",
         )
         .bind(&session.user_id)
         .bind(i64::from(MAX_SESSIONS))
-        .fetch_all(&mut *transaction)
+        .fetch_values(&mut *transaction)
         .await?;
         for id in &oldest {
             end_session(&mut transaction, &session.user_id, id).await?;
@@ -174,7 +172,7 @@ impl Store {
 
     /// The open sessions of a user, the newest first.
     pub async fn sessions(&self, user_id: &str) -> sqlx::Result<Vec<OpenSession>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT id, created_at, last_used_at, expires_at, user_agent, ip FROM sessions
              WHERE user_id = $1 AND (expires_at IS NULL OR expires_at > $2)
              ORDER BY created_at DESC, id LIMIT $3",
@@ -182,7 +180,7 @@ impl Store {
         .bind(user_id)
         .bind(now())
         .bind(i64::from(MAX_SESSIONS))
-        .fetch_all(&self.pool)
+        .fetch_all(&self.database)
         .await?;
         rows.iter().map(open_session_from_row).collect()
     }
@@ -198,13 +196,12 @@ impl Store {
     /// Ends all open sessions of a user, except this one. Returns their number.
     pub async fn end_sessions(&self, user_id: &str, except: Option<&str>) -> sqlx::Result<u64> {
         let mut transaction = self.begin_removal().await?;
-        let ids: Vec<String> = sqlx::query_scalar(
-            "SELECT id FROM sessions WHERE user_id = $1 AND ($2 IS NULL OR id <> $2)",
-        )
-        .bind(user_id)
-        .bind(except)
-        .fetch_all(&mut *transaction)
-        .await?;
+        let ids: Vec<String> =
+            query("SELECT id FROM sessions WHERE user_id = $1 AND ($2 IS NULL OR id <> $2)")
+                .bind(user_id)
+                .bind(except)
+                .fetch_values(&mut *transaction)
+                .await?;
         let mut ended = 0;
         for id in &ids {
             ended += u64::from(end_session(&mut transaction, user_id, id).await?);
@@ -216,7 +213,7 @@ impl Store {
     /// Revokes a session. Deletes records of revoked sessions that have expired since.
     pub async fn revoke_session(&self, session_id: &str, expires_at: i64) -> sqlx::Result<()> {
         let mut transaction = self.begin_removal().await?;
-        sqlx::query("DELETE FROM ended_sessions WHERE expires_at < $1")
+        query("DELETE FROM ended_sessions WHERE expires_at < $1")
             .bind(now())
             .execute(&mut *transaction)
             .await?;
@@ -227,11 +224,11 @@ impl Store {
 
 /// Ends an open session. Returns false if the user has no such session.
 async fn end_session(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     user_id: &str,
     session_id: &str,
 ) -> sqlx::Result<bool> {
-    let row = sqlx::query("SELECT expires_at FROM sessions WHERE id = $1 AND user_id = $2")
+    let row = query("SELECT expires_at FROM sessions WHERE id = $1 AND user_id = $2")
         .bind(session_id)
         .bind(user_id)
         .fetch_optional(&mut *connection)
@@ -245,18 +242,16 @@ async fn end_session(
 }
 
 async fn record_end(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     session_id: &str,
     expires_at: i64,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO ended_sessions (id, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-    )
-    .bind(session_id)
-    .bind(expires_at)
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query("DELETE FROM sessions WHERE id = $1")
+    query("INSERT INTO ended_sessions (id, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(session_id)
+        .bind(expires_at)
+        .execute(&mut *connection)
+        .await?;
+    query("DELETE FROM sessions WHERE id = $1")
         .bind(session_id)
         .execute(&mut *connection)
         .await?;
@@ -265,7 +260,7 @@ async fn record_end(
 
 /// Stores that a session was used at this time, unless it has ended. Adds its row if it has none.
 pub(super) async fn store_session_use(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     session: &Session,
     used_at: i64,
 ) -> sqlx::Result<()> {
@@ -273,7 +268,7 @@ pub(super) async fn store_session_use(
         SessionOrigin::Password { epoch } => Some(epoch),
         SessionOrigin::Key { .. } => None,
     };
-    sqlx::query(
+    query(
         "INSERT INTO sessions
              (id, user_id, key_id, created_at, expires_at, last_used_at, user_agent, ip)
          SELECT $1, users.id, $3, $4, $5, $6, '', '' FROM users
@@ -281,7 +276,7 @@ pub(super) async fn store_session_use(
          WHERE users.id = $2
              AND NOT EXISTS (SELECT 1 FROM ended_sessions WHERE ended_sessions.id = $1)
              AND (accounts.epoch = $7 OR EXISTS (SELECT 1 FROM api_keys
-                 WHERE api_keys.user_id = users.id AND substr(api_keys.hash, 1, $8) = $3))
+                 WHERE api_keys.user_id = users.id AND substr(api_keys.hash, 1, CAST($8 AS INTEGER)) = $3))
          ON CONFLICT (id) DO UPDATE SET last_used_at = excluded.last_used_at",
     )
     .bind(&session.id)
@@ -297,7 +292,7 @@ pub(super) async fn store_session_use(
     Ok(())
 }
 
-fn open_session_from_row(row: &SqliteRow) -> sqlx::Result<OpenSession> {
+fn open_session_from_row(row: &Row) -> sqlx::Result<OpenSession> {
     Ok(OpenSession {
         id: row.try_get("id")?,
         created_at: row.try_get("created_at")?,

@@ -1,7 +1,6 @@
 //! Stored settings, which override the environment, and their change log.
 
-use sqlx::Row;
-
+use super::database::{Row, query};
 use super::{Store, now};
 
 /// Entries of the change log. Older ones are deleted.
@@ -55,31 +54,50 @@ pub struct LatestChange {
 impl Store {
     /// All stored settings.
     pub async fn settings(&self) -> sqlx::Result<Vec<SettingRow>> {
-        let rows = sqlx::query("SELECT path, variables, value, sealed FROM settings ORDER BY path")
-            .fetch_all(&self.pool)
+        let rows = query("SELECT path, variables, value, sealed FROM settings ORDER BY path")
+            .fetch_all(&self.database)
             .await?;
-        let from_row = |row: &sqlx::sqlite::SqliteRow| {
+        let from_row = |row: &Row| {
             let variables: String = row.try_get("variables")?;
             Ok(SettingRow {
                 path: row.try_get("path")?,
                 variables: variables.split(' ').map(str::to_owned).collect(),
                 value: row.try_get("value")?,
-                sealed: row.try_get::<i64, _>("sealed")? != 0,
+                sealed: row.try_get_flag("sealed")?,
             })
         };
         rows.iter().map(from_row).collect()
     }
 
-    /// Writes settings, removes others by path and logs the changes, in one transaction.
+    /// Increases with each change of settings.
+    pub async fn settings_revision(&self) -> sqlx::Result<i64> {
+        query("SELECT revision FROM revisions WHERE name = 'settings'")
+            .fetch_value(&self.database)
+            .await
+    }
+
+    /// Writes settings, removes others by path and logs the changes, in one transaction. Returns the new revision, or
+    /// `None` and changes nothing if `revision` is not the current one.
     pub async fn change_settings(
         &self,
+        revision: i64,
         set: &[SettingRow],
         removed: &[String],
         changes: &[SettingChange],
-    ) -> sqlx::Result<()> {
+    ) -> sqlx::Result<Option<i64>> {
         let mut transaction = self.begin().await?;
+        // Locks the row: another change waits, and then has another revision.
+        let increased = query(
+            "UPDATE revisions SET revision = revision + 1 WHERE name = 'settings' AND revision = $1",
+        )
+        .bind(revision)
+        .execute(&mut *transaction)
+        .await?;
+        if increased == 0 {
+            return Ok(None);
+        }
         for row in set {
-            sqlx::query(
+            query(
                 "INSERT INTO settings (path, variables, value, sealed, updated_at)
                  VALUES ($1, $2, $3, $4, $5)
                  ON CONFLICT (path) DO UPDATE SET variables = excluded.variables,
@@ -95,13 +113,13 @@ impl Store {
             .await?;
         }
         for path in removed {
-            sqlx::query("DELETE FROM settings WHERE path = $1")
+            query("DELETE FROM settings WHERE path = $1")
                 .bind(path)
                 .execute(&mut *transaction)
                 .await?;
         }
         for change in changes {
-            sqlx::query(
+            query(
                 "INSERT INTO setting_changes (id, changed_at, user_id, user_name, path, name, what,
                      old_value, new_value)
                  SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $8
@@ -118,25 +136,27 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         }
-        sqlx::query(
+        query(
             "DELETE FROM setting_changes
              WHERE id <= (SELECT COALESCE(MAX(id), 0) FROM setting_changes) - $1",
         )
         .bind(MAX_CHANGES)
         .execute(&mut *transaction)
         .await?;
-        transaction.commit().await
+        transaction.commit().await?;
+        self.revised.notify_one();
+        Ok(Some(revision + 1))
     }
 
     /// The latest change of each setting in the log.
     pub async fn latest_setting_changes(&self) -> sqlx::Result<Vec<LatestChange>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT path, changed_at, user_name FROM setting_changes
              WHERE id IN (SELECT MAX(id) FROM setting_changes GROUP BY path)",
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.database)
         .await?;
-        let from_row = |row: &sqlx::sqlite::SqliteRow| {
+        let from_row = |row: &Row| {
             Ok(LatestChange {
                 path: row.try_get("path")?,
                 changed_at: row.try_get("changed_at")?,
@@ -148,14 +168,14 @@ impl Store {
 
     /// The latest changes, newest first.
     pub async fn setting_changes(&self, limit: u32) -> sqlx::Result<Vec<SettingChange>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT changed_at, user_id, user_name, path, name, what, old_value, new_value
              FROM setting_changes ORDER BY id DESC LIMIT $1",
         )
         .bind(i64::from(limit))
-        .fetch_all(&self.pool)
+        .fetch_all(&self.database)
         .await?;
-        let from_row = |row: &sqlx::sqlite::SqliteRow| {
+        let from_row = |row: &Row| {
             Ok(SettingChange {
                 changed_at: row.try_get("changed_at")?,
                 user_id: row.try_get("user_id")?,

@@ -1,9 +1,9 @@
 //! The space that each user occupies. Triggers of the database count it.
 
 use pinhole_ground::guard::Guard;
-use sqlx::{Row, SqliteConnection};
 
 use super::Store;
+use super::database::{Connection, query};
 
 /// The space that a user occupies, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) struct Quota<'a> {
 impl<'a> Quota<'a> {
     /// Call it before the first write of the transaction.
     pub(super) async fn start(
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         user_id: &'a str,
         max: Option<u64>,
     ) -> sqlx::Result<Self> {
@@ -45,10 +45,7 @@ impl<'a> Quota<'a> {
     }
 
     /// True if the transaction must not be committed: the user occupies more than before, and too much.
-    pub(super) async fn is_exceeded(
-        &self,
-        connection: &mut SqliteConnection,
-    ) -> sqlx::Result<bool> {
+    pub(super) async fn is_exceeded(&self, connection: &mut Connection) -> sqlx::Result<bool> {
         let Some(max) = self.max else {
             return Ok(false);
         };
@@ -60,15 +57,15 @@ impl<'a> Quota<'a> {
 impl Store {
     /// The space that a user occupies.
     pub async fn storage_use(&self, user_id: &str) -> sqlx::Result<StorageUse> {
-        storage_use(&mut *self.pool.acquire().await?, user_id).await
+        storage_use(&mut self.database.acquire().await?, user_id).await
     }
 }
 
 pub(super) async fn storage_use(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     user_id: &str,
 ) -> sqlx::Result<StorageUse> {
-    let row = sqlx::query("SELECT file_bytes, chat_bytes FROM user_storage WHERE user_id = $1")
+    let row = query("SELECT file_bytes, chat_bytes FROM user_storage WHERE user_id = $1")
         .bind(user_id)
         .fetch_optional(connection)
         .await?;
@@ -76,7 +73,7 @@ pub(super) async fn storage_use(
         return Ok(StorageUse::default());
     };
     Ok(StorageUse {
-        file_bytes: row.try_get::<i64, _>("file_bytes")?.try_into().unwrap_or(0),
-        chat_bytes: row.try_get::<i64, _>("chat_bytes")?.try_into().unwrap_or(0),
+        file_bytes: row.try_get::<i64>("file_bytes")?.try_into().unwrap_or(0),
+        chat_bytes: row.try_get::<i64>("chat_bytes")?.try_into().unwrap_or(0),
     })
 }

@@ -1,10 +1,12 @@
 //! Turns of chats: a user's message and its empty responses, stored before a language model responds.
 
+use serde::Deserialize;
 use serde_json::Value;
-use sqlx::{Row, SqliteConnection};
+use serde_json::value::RawValue;
 
+use super::database::{Connection, query};
 use super::message_files::save_attached_files;
-use super::messages::{MAX_MESSAGES_LENGTH, to_json};
+use super::messages::{MAX_MESSAGES_LENGTH, parse_json, to_json};
 use super::storage::Quota;
 use super::{ChatMessage, MAX_MESSAGES, Store, now};
 
@@ -48,7 +50,7 @@ impl Store {
         let mut transaction = self.begin().await?;
         let quota = Quota::start(&mut transaction, turn.user_id, quota).await?;
         let current = turn.responses.first().unwrap_or(turn.user_message);
-        let chat = sqlx::query(
+        let chat = query(
             "UPDATE chats SET current_id = $3, updated_at = $4 WHERE id = $1 AND user_id = $2",
         )
         .bind(turn.chat_id)
@@ -57,7 +59,7 @@ impl Store {
         .bind(now())
         .execute(&mut *transaction)
         .await?;
-        if chat.rows_affected() == 0 {
+        if chat == 0 {
             return Ok(TurnOutcome::ChatMissing);
         }
         if let Some(refused) = add_messages(&mut transaction, turn).await? {
@@ -77,24 +79,23 @@ impl Store {
     /// Gives a user's chat this title if it has none yet. Returns false if it has one.
     pub async fn name_chat(&self, user_id: &str, chat_id: &str, title: &str) -> sqlx::Result<bool> {
         let mut transaction = self.begin().await?;
-        let named = sqlx::query(
-            "UPDATE chats SET title = $3 WHERE id = $1 AND user_id = $2 AND title = $4",
-        )
-        .bind(chat_id)
-        .bind(user_id)
-        .bind(title)
-        .bind(NEW_CHAT)
-        .execute(&mut *transaction)
-        .await?;
+        let named =
+            query("UPDATE chats SET title = $3 WHERE id = $1 AND user_id = $2 AND title = $4")
+                .bind(chat_id)
+                .bind(user_id)
+                .bind(title)
+                .bind(NEW_CHAT)
+                .execute(&mut *transaction)
+                .await?;
         transaction.commit().await?;
         self.text_changed.notify_one();
-        Ok(named.rows_affected() > 0)
+        Ok(named > 0)
     }
 }
 
 /// `Some` if the chat's other messages refuse them.
 async fn add_messages(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     turn: NewTurn<'_>,
 ) -> sqlx::Result<Option<TurnOutcome>> {
     let message = &turn.user_message.stored;
@@ -147,36 +148,49 @@ impl ExistingMessage {
     }
 }
 
+/// The field of a message with which a client ends a response.
+#[derive(Deserialize)]
+struct CompletionField {
+    done: Option<Box<RawValue>>,
+}
+
+impl CompletionField {
+    /// A client may have stored any value.
+    fn is_done(&self) -> bool {
+        let done = self.done.as_deref().map(RawValue::get);
+        !matches!(done, None | Some("false" | "null" | "0"))
+    }
+}
+
 async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     chat_id: &str,
     id: &str,
 ) -> sqlx::Result<Option<ExistingMessage>> {
-    let row = sqlx::query(
-        "SELECT role, parent_id, content, COALESCE(json_extract(rest, '$.done'), 0) AS done
-         FROM messages WHERE chat_id = $1 AND id = $2",
-    )
-    .bind(chat_id)
-    .bind(id)
-    .fetch_optional(connection)
-    .await?;
+    let row =
+        query("SELECT role, parent_id, content, rest FROM messages WHERE chat_id = $1 AND id = $2")
+            .bind(chat_id)
+            .bind(id)
+            .fetch_optional(connection)
+            .await?;
     let Some(row) = row else { return Ok(None) };
+    let rest: String = row.try_get("rest")?;
+    let fields: CompletionField = parse_json(&rest)?;
     Ok(Some(ExistingMessage {
         role: row.try_get("role")?,
         parent_id: row.try_get("parent_id")?,
         content: row.try_get("content")?,
-        // A client may have stored any value.
-        is_done: row.try_get::<i64, _>("done").unwrap_or(1) != 0,
+        is_done: fields.is_done(),
     }))
 }
 
 async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     chat_id: &str,
     message: &ChatMessage,
 ) -> sqlx::Result<()> {
     let stored = &message.stored;
-    sqlx::query(
+    query(
         "INSERT INTO messages (chat_id, id, parent_id, role, position, content, rest, seen)
          SELECT $1, $2, $3, $4, COALESCE(MAX(position) + 1, 0), $5, $6, 1
          FROM messages WHERE chat_id = $1",
@@ -192,8 +206,8 @@ async fn insert(
     .map(|_| ())
 }
 
-async fn is_too_long(connection: &mut SqliteConnection, chat_id: &str) -> sqlx::Result<bool> {
-    let row = sqlx::query(
+async fn is_too_long(connection: &mut Connection, chat_id: &str) -> sqlx::Result<bool> {
+    let row = query(
         "SELECT COUNT(*) AS number,
              CAST(COALESCE(SUM(LENGTH(content) + LENGTH(rest)), 0) AS BIGINT) AS length
          FROM messages WHERE chat_id = $1",
@@ -203,5 +217,5 @@ async fn is_too_long(connection: &mut SqliteConnection, chat_id: &str) -> sqlx::
     .await?;
     let number: i64 = row.try_get("number")?;
     let max_number = i64::try_from(MAX_MESSAGES).unwrap_or(i64::MAX);
-    Ok(number > max_number || row.try_get::<i64, _>("length")? > MAX_MESSAGES_LENGTH)
+    Ok(number > max_number || row.try_get::<i64>("length")? > MAX_MESSAGES_LENGTH)
 }

@@ -4,7 +4,9 @@ use serde_json::{Map, Value};
 
 use super::Store;
 use super::chat_content::with_fields;
+use super::database::query;
 use super::messages::parse_json;
+use super::users::lock_user;
 
 /// Length of a user's settings, in bytes of JSON.
 pub const MAX_USER_SETTINGS_BYTES: usize = 256 << 10;
@@ -12,11 +14,10 @@ pub const MAX_USER_SETTINGS_BYTES: usize = 256 << 10;
 impl Store {
     /// The settings that a user's clients stored.
     pub async fn user_settings(&self, user_id: &str) -> sqlx::Result<Option<Map<String, Value>>> {
-        let text: Option<String> =
-            sqlx::query_scalar("SELECT settings FROM user_settings WHERE user_id = $1")
-                .bind(user_id)
-                .fetch_optional(&self.pool)
-                .await?;
+        let text: Option<String> = query("SELECT settings FROM user_settings WHERE user_id = $1")
+            .bind(user_id)
+            .fetch_optional_value(&self.database)
+            .await?;
         text.as_deref().map(parse_json).transpose()
     }
 
@@ -28,16 +29,16 @@ impl Store {
         fields: &Map<String, Value>,
     ) -> sqlx::Result<bool> {
         let mut transaction = self.begin().await?;
-        let old: Option<String> =
-            sqlx::query_scalar("SELECT settings FROM user_settings WHERE user_id = $1")
-                .bind(user_id)
-                .fetch_optional(&mut *transaction)
-                .await?;
+        lock_user(&mut transaction, user_id).await?;
+        let old: Option<String> = query("SELECT settings FROM user_settings WHERE user_id = $1")
+            .bind(user_id)
+            .fetch_optional_value(&mut *transaction)
+            .await?;
         let settings = with_fields(old.as_deref().unwrap_or("{}"), fields)?;
         if settings.len() > MAX_USER_SETTINGS_BYTES {
             return Ok(false);
         }
-        sqlx::query(
+        query(
             "INSERT INTO user_settings (user_id, settings) VALUES ($1, $2)
              ON CONFLICT (user_id) DO UPDATE SET settings = excluded.settings",
         )

@@ -1,10 +1,8 @@
 //! Users: their names and roles.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row};
-
 use super::Store;
 use super::accounts::replace_password;
+use super::database::{Connection, Lock, Row, query};
 use super::search::containing_pattern;
 
 /// A user.
@@ -47,6 +45,9 @@ const PROFILE: &str = "SELECT users.id, name, role, created_at, COALESCE(email, 
      FROM users
      LEFT JOIN accounts ON accounts.user_id = users.id
      LEFT JOIN user_uses ON user_uses.user_id = users.id";
+/// Counts the users of a filter.
+const COUNT: &str =
+    "SELECT COUNT(*) FROM users LEFT JOIN accounts ON accounts.user_id = users.id WHERE ";
 /// The users of a filter, whose parameters are the first three.
 const FILTER: &str = "($1 IS NULL OR LOWER(name) LIKE $1 ESCAPE '\\'
          OR LOWER(COALESCE(email, '')) LIKE $1 ESCAPE '\\')
@@ -56,12 +57,10 @@ const FILTER: &str = "($1 IS NULL OR LOWER(name) LIKE $1 ESCAPE '\\'
 impl Store {
     /// The ids of administrators, the oldest first.
     pub async fn administrators(&self, limit: u32) -> sqlx::Result<Vec<String>> {
-        sqlx::query_scalar(
-            "SELECT id FROM users WHERE role = 'admin' ORDER BY created_at, id LIMIT $1",
-        )
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await
+        query("SELECT id FROM users WHERE role = 'admin' ORDER BY created_at, id LIMIT $1")
+            .bind(i64::from(limit))
+            .fetch_values(&self.database)
+            .await
     }
 
     /// A page of the users in the order of their creation, and the number of all that the filter has.
@@ -73,25 +72,23 @@ impl Store {
     ) -> sqlx::Result<(Vec<UserProfile>, i64)> {
         let pattern = filter.text.as_deref();
         let pattern = pattern.map(|text| containing_pattern(&text.to_ascii_lowercase()));
-        let page =
-            format!("{PROFILE} WHERE {FILTER} ORDER BY created_at, users.id LIMIT $4 OFFSET $5");
-        let rows = sqlx::query(AssertSqlSafe(page))
+        let rows = query(PROFILE)
+            .push(" WHERE ")
+            .push(FILTER)
+            .push(" ORDER BY created_at, users.id LIMIT $4 OFFSET $5")
             .bind(&pattern)
             .bind(&filter.role)
             .bind(&filter.group)
             .bind(i64::from(limit))
             .bind(i64::try_from(offset).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
+            .fetch_all(&self.database)
             .await?;
-        let count = format!(
-            "SELECT COUNT(*) FROM users LEFT JOIN accounts ON accounts.user_id = users.id
-             WHERE {FILTER}"
-        );
-        let total = sqlx::query_scalar(AssertSqlSafe(count))
+        let total = query(COUNT)
+            .push(FILTER)
             .bind(&pattern)
             .bind(&filter.role)
             .bind(&filter.group)
-            .fetch_one(&self.pool)
+            .fetch_value(&self.database)
             .await?;
         let users = rows
             .iter()
@@ -102,18 +99,18 @@ impl Store {
 
     /// The role of a user.
     pub async fn role(&self, id: &str) -> sqlx::Result<Option<String>> {
-        sqlx::query_scalar("SELECT role FROM users WHERE id = $1")
+        query("SELECT role FROM users WHERE id = $1")
             .bind(id)
-            .fetch_optional(&self.pool)
+            .fetch_optional_value(&self.database)
             .await
     }
 
     /// One user.
     pub async fn user(&self, id: &str) -> sqlx::Result<Option<UserProfile>> {
-        let profile = format!("{PROFILE} WHERE users.id = $1");
-        let row = sqlx::query(AssertSqlSafe(profile))
+        let row = query(PROFILE)
+            .push(" WHERE users.id = $1")
             .bind(id)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.database)
             .await?;
         row.as_ref().map(profile_from_row).transpose()
     }
@@ -128,7 +125,8 @@ impl Store {
         password: Option<&str>,
     ) -> sqlx::Result<bool> {
         let mut transaction = self.begin().await?;
-        let done = sqlx::query(
+        transaction.lock(Lock::Administrators).await?;
+        let done = query(
             "UPDATE users SET name = $2, role = $3
              WHERE id = $1 AND ($3 = 'admin' OR role <> 'admin' OR EXISTS (
                  SELECT 1 FROM users AS others WHERE others.role = 'admin' AND others.id <> $1))",
@@ -138,7 +136,7 @@ impl Store {
         .bind(role)
         .execute(&mut *transaction)
         .await?;
-        if done.rows_affected() == 0 {
+        if done == 0 {
             return Ok(false);
         }
         if let Some(password) = password {
@@ -152,7 +150,8 @@ impl Store {
     /// no administrator would remain.
     pub async fn revoke_access(&self, id: &str) -> sqlx::Result<bool> {
         let mut transaction = self.begin_removal().await?;
-        let done = sqlx::query(
+        transaction.lock(Lock::Administrators).await?;
+        let done = query(
             "UPDATE users SET role = 'pending'
              WHERE id = $1 AND (role <> 'admin' OR EXISTS (
                  SELECT 1 FROM users AS others WHERE others.role = 'admin' AND others.id <> $1))",
@@ -160,7 +159,7 @@ impl Store {
         .bind(id)
         .execute(&mut *transaction)
         .await?;
-        if done.rows_affected() == 0 {
+        if done == 0 {
             return Ok(false);
         }
         for statement in [
@@ -169,10 +168,7 @@ impl Store {
             "DELETE FROM sessions WHERE user_id = $1",
             "DELETE FROM group_members WHERE user_id = $1",
         ] {
-            sqlx::query(statement)
-                .bind(id)
-                .execute(&mut *transaction)
-                .await?;
+            query(statement).bind(id).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
         Ok(true)
@@ -181,7 +177,7 @@ impl Store {
     /// Removes a user. Returns false if chats or files of the user still exist.
     pub async fn delete_user(&self, id: &str) -> sqlx::Result<bool> {
         let mut transaction = self.begin_removal().await?;
-        let deleted = sqlx::query("DELETE FROM users WHERE id = $1")
+        let deleted = query("DELETE FROM users WHERE id = $1")
             .bind(id)
             .execute(&mut *transaction)
             .await;
@@ -198,7 +194,13 @@ impl Store {
     }
 }
 
-pub(super) fn user_from_row(row: &SqliteRow) -> sqlx::Result<User> {
+/// Locks a user until the transaction ends: others that count what the user has wait.
+pub(super) async fn lock_user(connection: &mut Connection, user_id: &str) -> sqlx::Result<()> {
+    let user = query("SELECT id FROM users WHERE id = $1").bind(user_id);
+    connection.lock_rows(user).await
+}
+
+pub(super) fn user_from_row(row: &Row) -> sqlx::Result<User> {
     Ok(User {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
@@ -206,7 +208,7 @@ pub(super) fn user_from_row(row: &SqliteRow) -> sqlx::Result<User> {
     })
 }
 
-fn profile_from_row(row: &SqliteRow) -> sqlx::Result<UserProfile> {
+fn profile_from_row(row: &Row) -> sqlx::Result<UserProfile> {
     Ok(UserProfile {
         user: user_from_row(row)?,
         email: row.try_get("email")?,

@@ -1,57 +1,68 @@
-//! The only connection that writes.
+//! Transactions that write.
 //!
 //! SQLite has one writer at a time. Connections that compete sleep and try again, some for seconds while
 //! others overtake them. Here writers of this process queue in the order of their arrival, each with a
 //! transaction that has the write lock from its start. Another process that writes is waited for briefly.
+//!
+//! On PostgreSQL each transaction has a connection of the pool, and others run at the same time.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pinhole_ground::ballast::Ballast;
 use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteQueryResult};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 use super::Store;
+use super::database::{Connection, PostgresPool};
 use super::identity_cache::{IdentityCache, IdentityChange};
 
 /// How long a write waits for those of this process that came before it.
 const MAX_QUEUE_TIME: Duration = Duration::from_secs(2);
 
-/// Primary result codes of SQLite: the low byte of an extended code.
-const SQLITE_BUSY: u32 = 5;
-const SQLITE_LOCKED: u32 = 6;
-const SQLITE_INTERRUPT: u32 = 9;
-const SQLITE_IOERR: u32 = 10;
-const SQLITE_FULL: u32 = 13;
-const SQLITE_CANTOPEN: u32 = 14;
+/// Begins a transaction of PostgreSQL, and limits how long it waits for rows that others have locked.
+const BEGIN_POSTGRES: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
+
+/// What transactions that write start from.
+#[derive(Debug)]
+pub(super) enum Writer {
+    Sqlite(Box<SqliteWriter>),
+    Postgres(PostgresPool),
+}
 
 /// The queue of writers.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct SqliteWriter {
     options: SqliteConnectOptions,
     /// `None` until it is opened, and after a write that was not completed.
     connection: Mutex<Option<SqliteConnection>>,
     ballast: Ballast,
-    pub(super) identities: IdentityCache,
+    identities: Arc<IdentityCache>,
     identity_change: IdentityChange,
 }
 
-/// The connection that writes, taken from its queue. Unless it is [committed](Self::commit), nothing is
-/// written: the connection is closed.
+/// A connection that writes. Unless it is [committed](Self::commit), nothing is written: SQLite's connection is
+/// closed, and PostgreSQL's transaction is rolled back.
 pub(super) struct Write<'a> {
-    slot: MutexGuard<'a, Option<SqliteConnection>>,
-    connection: SqliteConnection,
-    is_transaction: bool,
-    writer: &'a Writer,
+    connection: Connection,
+    turn: Option<Turn<'a>>,
 }
 
-impl Writer {
+/// A turn in the queue.
+struct Turn<'a> {
+    slot: MutexGuard<'a, Option<SqliteConnection>>,
+    is_transaction: bool,
+    writer: &'a SqliteWriter,
+}
+
+impl SqliteWriter {
     pub(super) fn new(
         options: SqliteConnectOptions,
         ballast: Ballast,
-        identities: IdentityCache,
+        identities: Arc<IdentityCache>,
     ) -> Self {
         Self {
             options,
@@ -62,11 +73,11 @@ impl Writer {
         }
     }
 
-    async fn take(&self) -> sqlx::Result<Write<'_>> {
+    async fn take(&self, is_transaction: bool) -> sqlx::Result<Write<'_>> {
         let mut slot = timeout(MAX_QUEUE_TIME, self.connection.lock())
             .await
             .map_err(|_| sqlx::Error::PoolTimedOut)?;
-        let connection = match slot.take() {
+        let mut connection = match slot.take() {
             Some(connection) => connection,
             None => {
                 let mut connection = self.options.connect().await?;
@@ -76,96 +87,101 @@ impl Writer {
         };
         // A write that was not committed may have left one.
         self.identity_change.take();
+        if is_transaction {
+            sqlx::query("BEGIN IMMEDIATE")
+                .execute(&mut connection)
+                .await?;
+        }
         Ok(Write {
-            slot,
-            connection,
-            is_transaction: false,
-            writer: self,
+            connection: Connection::SqliteWriter(connection),
+            turn: Some(Turn {
+                slot,
+                is_transaction,
+                writer: self,
+            }),
         })
     }
 }
 
 impl Store {
-    /// Starts a transaction, which excludes all other writers.
+    /// Starts a transaction. On SQLite it excludes all other writers; on PostgreSQL rows that it depends on must be
+    /// locked.
     pub(super) async fn begin(&self) -> sqlx::Result<Write<'_>> {
-        let mut write = self.writer.take().await?;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut *write).await?;
-        write.is_transaction = true;
-        Ok(write)
+        match &*self.writer {
+            Writer::Sqlite(writer) => writer.take(true).await,
+            Writer::Postgres(pool) => begin_on_postgres(pool).await,
+        }
     }
 
     /// Starts a transaction that frees space or withdraws a right, which must be possible on a full disk.
     pub(super) async fn begin_removal(&self) -> sqlx::Result<Write<'_>> {
-        self.writer.ballast.make_room().map_err(sqlx::Error::Io)?;
+        if let Writer::Sqlite(writer) = &*self.writer {
+            writer.ballast.make_room().map_err(sqlx::Error::Io)?;
+        }
         self.begin().await
     }
 
-    /// Prepares a single statement, which needs no transaction.
+    /// Prepares a single statement, which needs no transaction on SQLite.
     pub(super) async fn begin_statement(&self) -> sqlx::Result<Write<'_>> {
-        self.writer.take().await
+        match &*self.writer {
+            Writer::Sqlite(writer) => writer.take(false).await,
+            Writer::Postgres(pool) => begin_on_postgres(pool).await,
+        }
     }
 }
 
+async fn begin_on_postgres<'a>(pool: &PostgresPool) -> sqlx::Result<Write<'a>> {
+    let connection = pool.begin(BEGIN_POSTGRES).await?;
+    Ok(Write {
+        connection: Connection::Postgres(connection),
+        turn: None,
+    })
+}
+
 impl Write<'_> {
-    pub(super) async fn commit(mut self) -> sqlx::Result<()> {
+    pub(super) async fn commit(self) -> sqlx::Result<()> {
+        match (self.connection, self.turn) {
+            (Connection::SqliteWriter(connection), Some(turn)) => turn.commit(connection).await,
+            (Connection::Postgres(connection), _) => connection.commit().await,
+            // No other connection writes.
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Turn<'_> {
+    async fn commit(mut self, mut connection: SqliteConnection) -> sqlx::Result<()> {
         let changes_identities = self.writer.identity_change.take();
         if changes_identities {
             self.writer.identities.change_version();
         }
         let committed = if self.is_transaction {
-            sqlx::query("COMMIT").execute(&mut self.connection).await
+            sqlx::query("COMMIT")
+                .execute(&mut connection)
+                .await
+                .map(|_| ())
         } else {
-            Ok(SqliteQueryResult::default())
+            Ok(())
         };
         if changes_identities {
             self.writer.identities.change_version();
         }
         committed?;
-        *self.slot = Some(self.connection);
+        *self.slot = Some(connection);
         Ok(())
     }
 }
 
 impl Deref for Write<'_> {
-    type Target = SqliteConnection;
+    type Target = Connection;
 
-    fn deref(&self) -> &SqliteConnection {
+    fn deref(&self) -> &Connection {
         &self.connection
     }
 }
 
 impl DerefMut for Write<'_> {
-    fn deref_mut(&mut self) -> &mut SqliteConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
         &mut self.connection
-    }
-}
-
-/// Why a statement failed, if another moment or more space may help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// Others write, or connections or open files are exhausted.
-    Busy,
-    /// The disk is full or fails.
-    Disk,
-    /// A search took too long.
-    Interrupted,
-}
-
-impl Trouble {
-    /// `None` if the statement itself is at fault.
-    #[must_use]
-    pub fn of(error: &sqlx::Error) -> Option<Self> {
-        match error {
-            sqlx::Error::PoolTimedOut => return Some(Self::Busy),
-            sqlx::Error::Io(_) => return Some(Self::Disk),
-            _ => {}
-        }
-        let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
-        match code & 0xff {
-            SQLITE_BUSY | SQLITE_LOCKED | SQLITE_CANTOPEN => Some(Self::Busy),
-            SQLITE_IOERR | SQLITE_FULL => Some(Self::Disk),
-            SQLITE_INTERRUPT => Some(Self::Interrupted),
-            _ => None,
-        }
     }
 }

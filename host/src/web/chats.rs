@@ -1,6 +1,5 @@
 //! Stored chats, for their owners and for administrators.
 
-mod chat_form;
 mod chat_response;
 mod flags;
 mod lists;
@@ -28,20 +27,37 @@ use super::error::{ApiError, Rejection};
 use super::extractors::{Json, Path};
 use super::json_body::JsonLimits;
 use crate::app::App;
+use crate::chat_copy::{
+    CHAT_BOUNDS, ChatCopy, CopyError, MAX_CHAT_BYTES, MAX_MESSAGE_BYTES, check_id,
+};
 use crate::event::{Event, EventTarget};
 use crate::store::{self, ChatRow, MAX_CHATS, MessageText, SaveOutcome};
-use chat_form::{ChatForm, MAX_MESSAGE_BYTES};
 use chat_response::{ChatResponse, chat_parts};
 
-pub(super) use chat_form::{check_id, parse_message};
-
-/// Length of a client's copy of a chat, in bytes.
-pub const MAX_CHAT_BYTES: usize = 16 << 20;
 /// Length of the texts of a chat that is sent in one piece, in bytes.
 const MAX_BUFFERED_BYTES: usize = 64 << 10;
 
 /// Limits of a client's copy of a chat.
-const CHAT_JSON: JsonLimits = JsonLimits::long(MAX_CHAT_BYTES, 200_000);
+const CHAT_JSON: JsonLimits = JsonLimits {
+    max_bytes: MAX_CHAT_BYTES,
+    bounds: CHAT_BOUNDS,
+};
+
+/// Chat to store. Other fields, such as a folder, are ignored.
+#[derive(Deserialize, ToSchema)]
+struct ChatForm {
+    chat: ChatCopy,
+}
+
+impl From<CopyError> for ApiError {
+    fn from(error: CopyError) -> Self {
+        if error.is_too_long {
+            Self::too_long(error.field, error.message)
+        } else {
+            Self::invalid(error.field, error.message)
+        }
+    }
+}
 
 /// Clients write the first path with a slash at the end and without.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -85,7 +101,7 @@ async fn create(
     let quota = app.files.quota(&user);
     match app
         .store
-        .add_chat(&user.id, form.into_copy()?, quota)
+        .add_chat(&user.id, form.chat.into_store()?, quota)
         .await?
     {
         SaveOutcome::Saved(chat) => respond(&app, &user, *chat).await,
@@ -140,7 +156,10 @@ async fn save(
     let quota = app.files.quota(&user);
     // The stored messages are read, to write only what differs.
     let lease = lease_content(&app, &user, &id).await?;
-    let outcome = app.store.save_chat(&id, form.into_copy()?, quota).await?;
+    let outcome = app
+        .store
+        .save_chat(&id, form.chat.into_store()?, quota)
+        .await?;
     drop(lease);
     match outcome {
         SaveOutcome::Saved(chat) => respond(&app, &user, *chat).await,
@@ -179,7 +198,9 @@ async fn set_content(
         let detail = format!("content is longer than {MAX_MESSAGE_BYTES} bytes");
         return Err(ApiError::too_long("content", detail));
     }
-    app.files.require_room(&user, content.len() as u64).await?;
+    app.files
+        .require_text_room(&user, content.len() as u64)
+        .await?;
     let content = Value::from(content);
     if !app.store.set_content(&id, &message_id, &content).await? {
         return Err(too_long());

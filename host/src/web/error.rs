@@ -1,5 +1,6 @@
 //! `ApiError`: a status with a message for the client and, if it is our own failure, one for the log.
 
+mod failed_job;
 mod openai;
 
 use axum::response::{IntoResponse, Response};
@@ -11,10 +12,7 @@ use utoipa::ToSchema;
 
 use pinhole_ground::disk;
 use pinhole_ground::fair_queue::QueueFull;
-use pinhole_ground::guard::Guard;
 use pinhole_ground::memory::MemoryFull;
-use pinhole_sandbox as sandbox;
-use pinhole_sandbox::contract::ErrorKind;
 
 use crate::releases::ReleaseError;
 use crate::store::{SearchError, Trouble};
@@ -26,13 +24,14 @@ pub(super) use openai::{OpenAiError, OpenAiErrorBody};
 ///
 /// Source: `_should_retry` of the Python client, `shouldRetry` of the JavaScript client.
 pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// Retry delay of a client whose request a server refuses that is about to stop, in milliseconds.
+const DRAIN_RETRY_MS: u64 = 5_000;
 /// Retry delay sent to a client whose job found the queue full, in milliseconds.
 const QUEUE_FULL_RETRY_MS: u64 = 5000;
-
-/// Retry delay sent to a client whose job waited for engines that are still being compiled, in milliseconds.
-const STARTING_RETRY_MS: u64 = 5000;
 /// Retry delay sent to a client that waited for other writers or searches, in milliseconds.
 const BUSY_RETRY_MS: u64 = 1000;
+/// When a bucket that cannot be used has been checked again.
+const BUCKET_RETRY_MS: u64 = 10_000;
 /// Retry delay sent to a client whose request found the memory in use, in milliseconds.
 const MEMORY_FULL_RETRY_MS: u64 = 2000;
 
@@ -197,6 +196,18 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).without_retry()
     }
 
+    /// 422: another request with the same idempotency key had another body.
+    pub(super) fn other_body() -> Self {
+        let detail = "another request with this Idempotency-Key had another body: use a new key";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    /// 503: the server is about to stop, and nothing was started.
+    pub(super) fn draining() -> Self {
+        let detail = "the server is about to stop: retry later";
+        Self::retry_later(StatusCode::SERVICE_UNAVAILABLE, detail, DRAIN_RETRY_MS)
+    }
+
     pub(super) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "Not Found")
     }
@@ -205,10 +216,14 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
     }
 
-    /// 500: our own failure. Only the log contains the cause. 503 if others write to the database, and 507 if
-    /// the disk is full.
+    /// 500: our own failure. Only the log contains the cause. 503 if others write to the database or the bucket
+    /// cannot be used, and 507 if the disk is full.
     pub(super) fn internal(error: &anyhow::Error) -> Self {
         tracing::error!("request failed: {error:#}");
+        if files::is_bucket_failure(error) {
+            let detail = "the server cannot reach its image storage: try again";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(BUCKET_RETRY_MS);
+        }
         match trouble(error) {
             Some(Trouble::Busy) => {
                 let detail = "the server's database is busy: try again";
@@ -258,6 +273,10 @@ impl From<files::NoRoom> for ApiError {
             files::NoRoom::DiskFull => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()).without_retry()
             }
+            files::NoRoom::BucketLost => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+                    .retry_after(BUCKET_RETRY_MS)
+            }
         }
     }
 }
@@ -275,59 +294,6 @@ impl From<SearchError> for ApiError {
             }
             SearchError::TooSlow => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
         }
-    }
-}
-
-impl From<jobs::Error> for ApiError {
-    fn from(error: jobs::Error) -> Self {
-        let status = match error.kind() {
-            ErrorKind::Invalid
-            | ErrorKind::Blocked
-            | ErrorKind::NotFound
-            | ErrorKind::Unsupported => StatusCode::BAD_REQUEST,
-            ErrorKind::RateLimited | ErrorKind::Quota => StatusCode::TOO_MANY_REQUESTS,
-            ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            ErrorKind::Forbidden if matches!(error, jobs::Error::Disabled(_)) => {
-                StatusCode::FORBIDDEN
-            }
-            // The server's credential and permissions at the upstream are not the client's fault.
-            ErrorKind::Unauthorized
-            | ErrorKind::Forbidden
-            | ErrorKind::OutOfMemory
-            | ErrorKind::Cancelled
-            | ErrorKind::Upstream
-            | ErrorKind::Protocol => StatusCode::BAD_GATEWAY,
-        };
-        let mut api = Self::new(status, error.to_string());
-        api.code = Some(error.kind().name().to_owned());
-        api.forbids_retry = error.forbids_retry();
-        match error {
-            jobs::Error::Invalid { field, .. } | jobs::Error::Unsupported { field, .. } => {
-                api.param = Some(field.into_owned());
-            }
-            jobs::Error::Engine { source, .. } => match *source {
-                sandbox::Error::Engine { error: cause, .. } => {
-                    api.code = cause.code.or(api.code);
-                    api.param = cause.field;
-                    api.retry_after_ms = cause.retry_after_ms;
-                }
-                sandbox::Error::QueueFull(_) => api.retry_after_ms = Some(QUEUE_FULL_RETRY_MS),
-                sandbox::Error::MemoryFull(full) => return full.into(),
-                sandbox::Error::Limit(refusal) if refusal.guard == Some(Guard::MemoryOfAll) => {
-                    api.retry_after_ms = Some(MEMORY_FULL_RETRY_MS);
-                }
-                _ => {}
-            },
-            jobs::Error::Starting => api.retry_after_ms = Some(STARTING_RETRY_MS),
-            jobs::Error::QueueFull(_) => api.retry_after_ms = Some(QUEUE_FULL_RETRY_MS),
-            jobs::Error::RateLimited { retry_after } => {
-                api.retry_after_ms = Some(retry_after.as_millis().try_into().unwrap_or(u64::MAX));
-            }
-            jobs::Error::MemoryFull(full) => return full.into(),
-            jobs::Error::Disabled(_) => {}
-        }
-        api
     }
 }
 

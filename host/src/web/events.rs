@@ -68,6 +68,8 @@ async fn listen(
         .get("last-event-id")
         .map(|id| id.to_str().unwrap_or_default());
     let listener = app.events.listen(&user.id, last_id)?;
+    // An event of another host after the response must not be missed.
+    listener.wait_until_followed().await;
     let subscription = Subscription {
         app,
         listener,

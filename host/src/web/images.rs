@@ -22,11 +22,12 @@ use pinhole_sandbox::{Edit, JobContext};
 use super::auth::{self, ImageCreator};
 use super::error::ApiError;
 use super::extractors::Json;
+use super::keyed_job::{IdempotencyKey, KeyedJob};
 use super::settings::SETTINGS_JSON;
 use super::source_images::{EDIT_JSON, load_image, load_sources};
 use crate::app::App;
 use crate::files::lookup::ImageReference;
-use crate::jobs::{self, CompletedJob, ImageDetails, JobPlan, Operation};
+use crate::jobs::{self, CompletedJob, ImageDetails, JobPlan, JobRequest, Operation};
 use crate::store::{self, FileRow};
 
 use request::{EditBody, EditRequest, GenerationRequest, IMAGE, MASK};
@@ -155,6 +156,7 @@ impl From<&Model> for ImageModel {
     tag = "images",
     operation_id = "generate_images",
     summary = "Generate and store images",
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key and fields within 24 hours gets the same images. At most 200 bytes.")),
     request_body = GenerationRequest,
     responses(
         (status = 200, description = "the images", body = [StoredImage]),
@@ -168,6 +170,7 @@ impl From<&Model> for ImageModel {
 async fn generate(
     State(app): State<Arc<App>>,
     ImageCreator(user): ImageCreator,
+    key: IdempotencyKey,
     ValidJson(request): ValidJson<GenerationRequest>,
 ) -> Result<Json<Vec<StoredImage>>, ApiError> {
     let (engine, model) = (request.engine(), request.model());
@@ -176,13 +179,22 @@ async fn generate(
     if !snapshot.settings.enabled {
         return Err(ApiError::prohibited());
     }
-    app.files.require_room(&user, 0).await?;
+    app.files.require_image_room(&user, 0).await?;
     let requester = auth::requester(&app, &snapshot, &user, None).await?;
     let plan =
         JobPlan::new(snapshot, Operation::Generate, engine, model, requester).map_err(bracketed)?;
     let request = request.into_job_request(&plan.binding.component.description);
-    let completed = app.jobs.generate(&plan, request, &job_context()).await;
-    store_images(&app, &user, completed.map_err(bracketed)?).await
+    respond(
+        app,
+        user,
+        key,
+        PlannedJob {
+            plan,
+            request,
+            edit: None,
+        },
+    )
+    .await
 }
 
 /// `POST /api/v1/images/edit`
@@ -192,6 +204,7 @@ async fn generate(
     tag = "images",
     operation_id = "edit_images",
     summary = "Edit images and store the results",
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key and fields within 24 hours gets the same images. At most 200 bytes.")),
     request_body = EditBody,
     responses(
         (status = 200, description = "the images", body = [StoredImage]),
@@ -205,6 +218,7 @@ async fn generate(
 async fn edit(
     State(app): State<Arc<App>>,
     ImageCreator(user): ImageCreator,
+    key: IdempotencyKey,
     ValidJson(body): ValidJson<EditBody>,
 ) -> Result<Json<Vec<StoredImage>>, ApiError> {
     let EditRequest {
@@ -218,7 +232,7 @@ async fn edit(
     if !snapshot.settings.edit.enabled {
         return Err(ApiError::prohibited());
     }
-    app.files.require_room(&user, 0).await?;
+    app.files.require_image_room(&user, 0).await?;
     let sources = load_sources(&app, &user, IMAGE, &image.into_vec())
         .await
         .map_err(ApiError::bracketed)?;
@@ -234,9 +248,18 @@ async fn edit(
     let plan =
         JobPlan::new(snapshot, Operation::Edit, engine, model, requester).map_err(bracketed)?;
     let request = generation.into_job_request(&plan.binding.component.description);
-    let edit = Edit { sources, mask };
-    let completed = app.jobs.edit(&plan, request, edit, &job_context()).await;
-    store_images(&app, &user, completed.map_err(bracketed)?).await
+    let edit = Some(Edit { sources, mask });
+    respond(
+        app,
+        user,
+        key,
+        PlannedJob {
+            plan,
+            request,
+            edit,
+        },
+    )
+    .await
 }
 
 /// `GET /api/v1/images/models`
@@ -265,18 +288,49 @@ async fn list_models(
     Ok(Json(models.iter().map(ImageModel::from).collect()))
 }
 
-/// Stores the images of a finished job.
+/// A job that has not started.
+struct PlannedJob {
+    plan: JobPlan,
+    request: JobRequest,
+    /// `None`: the job generates.
+    edit: Option<Edit>,
+}
+
+/// Runs a job and stores its images.
 ///
 /// Source: Open WebUI 0.6.43 returns `url` alone; later releases return the other fields too.
-async fn store_images(
-    app: &App,
-    user: &store::User,
-    completed: CompletedJob,
+async fn respond(
+    app: Arc<App>,
+    user: store::User,
+    key: IdempotencyKey,
+    job: PlannedJob,
 ) -> Result<Json<Vec<StoredImage>>, ApiError> {
-    let files = completed
-        .save(&app.files, &app.store, user, None)
-        .await
-        .map_err(|error| ApiError::internal(&error).without_retry())?;
+    let PlannedJob {
+        plan,
+        request,
+        edit,
+    } = job;
+    let (completed, files) = if let Some(key) = key.into_key().map_err(ApiError::bracketed)? {
+        let keyed = KeyedJob {
+            app,
+            user,
+            plan,
+            request,
+            edit,
+            key,
+        };
+        keyed.run().await.map_err(ApiError::bracketed)?
+    } else {
+        let context = JobContext::new(uuid::Uuid::new_v4().to_string());
+        let completed = match edit {
+            None => app.jobs.generate(&plan, request, &context).await,
+            Some(edit) => app.jobs.edit(&plan, request, edit, &context).await,
+        };
+        let completed = completed.map_err(bracketed)?;
+        let saved = completed.save(&app.files, &app.store, &user, None).await;
+        let files = saved.map_err(|error| ApiError::internal(&error).without_retry())?;
+        (completed, files)
+    };
     let entry = |(file, details)| StoredImage::new(file, details, &completed);
     let entries = files.into_iter().zip(&completed.image_details).map(entry);
     Ok(Json(entries.collect()))
@@ -288,8 +342,4 @@ pub(super) fn bracketed(error: jobs::Error) -> ApiError {
         return error.into();
     }
     ApiError::from(error).bracketed()
-}
-
-fn job_context() -> JobContext {
-    JobContext::new(uuid::Uuid::new_v4().to_string())
 }

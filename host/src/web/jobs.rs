@@ -45,7 +45,7 @@ impl From<AcceptError> for ApiError {
         match error {
             AcceptError::UserLimit => limit(StatusCode::TOO_MANY_REQUESTS),
             AcceptError::ServerLimit => limit(StatusCode::SERVICE_UNAVAILABLE),
-            AcceptError::ShuttingDown => Self::shutting_down(),
+            AcceptError::ShuttingDown => Self::draining(),
             AcceptError::Store(ours) => ours.into(),
             AcceptError::Exists(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
         }
@@ -98,8 +98,7 @@ fn repeat(
     requested: Option<&Idempotency>,
 ) -> Result<(StatusCode, Json<JobRecord>), ApiError> {
     if row.idempotency.as_ref() != requested {
-        let detail = "another request with this Idempotency-Key had another body: use a new key";
-        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+        return Err(ApiError::other_body());
     }
     Ok((StatusCode::OK, Json(app.active_jobs.record(row))))
 }
@@ -166,7 +165,7 @@ async fn stop(
     if !job.state.is_active() {
         return Ok(Json(job));
     }
-    app.active_jobs.stop(&id);
+    app.active_jobs.stop(&id).await?;
     app.active_jobs.wait(&id, MAX_STOP_TIME).await;
     Ok(Json(find(&app, &user, &id).await?))
 }
@@ -215,7 +214,8 @@ async fn stop_all(
         return Err(ApiError::prohibited());
     }
     let of_user = user_id.as_deref().unwrap_or(&user.id);
-    let stopped = app.active_jobs.stop_all((!is_all).then_some(of_user));
+    let of_one = (!is_all).then_some(of_user);
+    let stopped = app.active_jobs.stop_all(of_one).await?;
     Ok(Json(StoppedJobs { stopped }))
 }
 

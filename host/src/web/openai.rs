@@ -43,6 +43,7 @@ use super::chat::COMPLETION_JSON;
 use super::error::OpenAiError;
 use super::extractors::Json;
 use super::json_body::JsonBody;
+use super::keyed_job::IdempotencyKey;
 use super::request_origin::RequestOrigin;
 use super::source_images::{EDIT_JSON, MAX_EDIT_BODY_BYTES};
 use crate::app::App;
@@ -82,6 +83,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     tag = "openai",
     operation_id = "create_image",
     summary = "Generate images",
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key and fields within 24 hours gets the same images. At most 200 bytes.")),
     request_body = ImageRequest,
     responses(
         (status = 200, description = "the images, or a stream of previews and images", content(
@@ -100,10 +102,11 @@ async fn generate(
     State(app): State<Arc<App>>,
     ImageCreator(user): ImageCreator,
     origin: RequestOrigin,
+    key: IdempotencyKey,
     Json(fields): Json<ImageFields>,
 ) -> Result<Response, OpenAiError> {
     let request = fields.into_request(Route::Generations)?;
-    respond(app, user, origin, request, None).await
+    respond(app, user, origin, key, request, None).await
 }
 
 /// `POST /v1/images/edits`
@@ -113,6 +116,7 @@ async fn generate(
     tag = "openai",
     operation_id = "create_image_edit",
     summary = "Edit images",
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key and fields within 24 hours gets the same images. At most 200 bytes.")),
     request_body(content(
         (ImageEditForm = "multipart/form-data"),
         (ImageEditRequest = "application/json"),
@@ -134,6 +138,7 @@ async fn edit(
     State(app): State<Arc<App>>,
     ImageCreator(user): ImageCreator,
     origin: RequestOrigin,
+    key: IdempotencyKey,
     body: EditBody,
 ) -> Result<Response, OpenAiError> {
     let (request, edit) = match body {
@@ -147,7 +152,7 @@ async fn edit(
         }
         EditBody::Json(request) => request.load(&app, &user).await?,
     };
-    respond(app, user, origin, request, Some(edit)).await
+    respond(app, user, origin, key, request, Some(edit)).await
 }
 
 /// The body of an edit.
@@ -173,14 +178,16 @@ impl<S: Send + Sync> FromRequest<S> for EditBody {
     }
 }
 
-/// Runs the job. Images are stored only if the client wants URLs.
+/// Runs the job. Images are stored only if the client wants URLs, or sends an idempotency key.
 async fn respond(
     app: Arc<App>,
     user: User,
     origin: RequestOrigin,
+    key: IdempotencyKey,
     request: ImageRequest,
     edit: Option<Edit>,
 ) -> Result<Response, OpenAiError> {
+    let idempotency_key = key.into_key()?;
     let operation = match edit {
         None => Operation::Generate,
         Some(_) => Operation::Edit,
@@ -201,6 +208,7 @@ async fn respond(
         request,
         edit,
         is_stored: delivery == Delivery::Url,
+        idempotency_key,
     });
     match delivery {
         Delivery::Stream { partial_images } => {

@@ -140,7 +140,7 @@ struct HistoryQuery {
 struct SettingChange {
     /// Seconds since 1970.
     changed_at: i64,
-    /// Empty if `RESET_CONFIG_ON_START` removed the value.
+    /// Empty if no user made the change. `user_name` then says what did, such as `RESET_CONFIG_ON_START`.
     user_id: String,
     user_name: String,
     name: String,

@@ -28,7 +28,7 @@ use pinhole_ground::shares::{Share, Shares, SharesFull};
 use serde::{Deserialize, Serialize};
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
-use socketioxide::{ParserConfig, SendError, SocketError, SocketIo};
+use socketioxide::{ParserConfig, SendError, SocketError, SocketIo, TransportType};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -142,7 +142,13 @@ pub(super) fn route(app: Arc<App>) -> MethodRouter<Arc<App>> {
     let parser = ParserConfig::common()
         .max_incoming_binaries(0)
         .max_incoming_binary_buf_size(0);
-    let (service, io) = SocketIo::builder()
+    let builder = SocketIo::builder();
+    let builder = if app.clients.has_polling {
+        builder
+    } else {
+        builder.transports([TransportType::Websocket])
+    };
+    let (service, io) = builder
         .req_path(PATH)
         .ping_interval(PING_INTERVAL)
         .ping_timeout(PING_TIMEOUT)
@@ -248,7 +254,7 @@ impl Connection {
 async fn prepare(app: Arc<App>, socket: &SocketRef, TryData(credentials): TryData<Credentials>) {
     let token = credentials.ok().and_then(|credentials| credentials.token);
     let subscription = match authenticate(&app, socket, token).await {
-        Some(live) => subscribe(&app, live),
+        Some(live) => subscribe(&app, live).await,
         None => None,
     };
     if let Some(connection) = connection(socket) {
@@ -303,15 +309,16 @@ async fn join_user(app: &App, socket: &SocketRef, token: Option<String>) -> Opti
             session: live.session,
             ..pending
         },
-        _ => subscribe(app, live)?,
+        _ => subscribe(app, live).await?,
     };
     connection.membership.enter(socket, subscription);
     Some(joined)
 }
 
-fn subscribe(app: &App, LiveUser { user, session }: LiveUser) -> Option<Subscription> {
+async fn subscribe(app: &App, LiveUser { user, session }: LiveUser) -> Option<Subscription> {
     let User { id: user_id, .. } = user;
     let listener = app.events.listen(&user_id, None).ok()?;
+    listener.wait_until_followed().await;
     Some(Subscription {
         user_id,
         listener,

@@ -16,7 +16,10 @@ use super::error::ApiError;
 use super::extractors::Json;
 use crate::app::App;
 use crate::chat::Turn;
-use crate::chat::task::StartError;
+use crate::chat::task::{StartError, StopOutcome};
+
+/// Retry delay of a client whose task another host runs, in milliseconds.
+const STOP_RETRY_MS: u64 = 1_000;
 
 /// A turn that continues after its request.
 #[derive(Serialize, ToSchema)]
@@ -103,6 +106,7 @@ pub(super) fn start_all(app: &App, chat_id: String, turns: Vec<Turn>) -> Result<
     responses(
         (status = 200, description = "the task is stopped", body = Stopped),
         (status = 404, description = "the caller has no such running task"),
+        (status = 503, description = "another host runs the task, and does not respond"),
     ),
 )]
 async fn stop(
@@ -111,11 +115,18 @@ async fn stop(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Stopped>, ApiError> {
     let id = readable(id)?;
-    if !app.tasks.stop(&user.id, &id) {
-        let detail = "you have no such running task";
-        return Err(ApiError::new(StatusCode::NOT_FOUND, detail));
+    match app.tasks.stop(&user.id, &id).await {
+        StopOutcome::Stopped => Ok(Stopped::new(format!("task {id} is stopped"))),
+        StopOutcome::Unknown => {
+            let detail = "you have no such running task";
+            Err(ApiError::new(StatusCode::NOT_FOUND, detail))
+        }
+        StopOutcome::Unconfirmed => {
+            let detail = "the host that runs this task does not respond: retry";
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Err(ApiError::retry_later(status, detail, STOP_RETRY_MS))
+        }
     }
-    Ok(Stopped::new(format!("task {id} is stopped")))
 }
 
 /// `GET /api/tasks/chat/{chat_id}`
@@ -133,7 +144,7 @@ async fn list(
     User(user): User,
     chat_id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<TaskList>, ApiError> {
-    let task_ids = app.tasks.of_chat(&user.id, &readable(chat_id)?);
+    let task_ids = app.tasks.of_chat(&user.id, &readable(chat_id)?).await;
     Ok(Json(TaskList { task_ids }))
 }
 
@@ -155,7 +166,7 @@ async fn stop_chat(
     User(user): User,
     chat_id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Stopped>, ApiError> {
-    let stopped = app.tasks.stop_chat(&user.id, &readable(chat_id)?);
+    let stopped = app.tasks.stop_chat(&user.id, &readable(chat_id)?).await;
     if stopped == 0 {
         let detail = "you have no running task in this chat";
         return Err(ApiError::new(StatusCode::NOT_FOUND, detail));

@@ -16,7 +16,8 @@ use crate::workflow::{Graph, JobValues, Workflow, class, image_outputs, repeated
 use crate::{MAX_COUNT, UPSTREAM, cancellation, error};
 
 use job_socket::JobSocket;
-use listener::Listener;
+use listener::{Listener, SocketOutcome};
+use polling::Presence;
 
 /// Maximum number of images of a job.
 pub(crate) const MAX_IMAGES: usize = MAX_COUNT as usize;
@@ -106,8 +107,15 @@ fn run_graph(workflow: &Workflow, graph: &Graph, part: Part) -> Result<FinishedR
     if sends_over_socket && !socket.await_greeting()? {
         return Err(error::no_socket(keys));
     }
-    if is_resumed && polling::is_known(&requested_id)? {
-        return finish_run(graph, part, socket, requested_id, Vec::new());
+    let presence = if is_resumed {
+        polling::find(&requested_id)?
+    } else {
+        Presence::Absent
+    };
+    if presence != Presence::Absent {
+        // Its end is not sent again.
+        let open_socket = (presence == Presence::Queued).then_some(socket);
+        return finish_run(graph, part, open_socket, requested_id, Vec::new());
     }
     let body = wire::job_body(
         graph,
@@ -128,20 +136,26 @@ fn run_graph(workflow: &Workflow, graph: &Graph, part: Part) -> Result<FinishedR
     if prompt_id != requested_id {
         memory::set_prompt_id(&prompt_id);
     }
-    finish_run(graph, part, socket, prompt_id, warnings)
+    finish_run(graph, part, Some(socket), prompt_id, warnings)
 }
 
-/// Waits for the end of a run that is queued, or has run.
+/// Waits for the end of a run that is queued. Without a socket, it has ended.
 fn finish_run(
     graph: &Graph,
     part: Part,
-    socket: JobSocket,
+    socket: Option<JobSocket>,
     prompt_id: String,
     warnings: Vec<String>,
 ) -> Result<FinishedRun, Error> {
     let tracker = JobTracker::new(graph, &prompt_id, part);
     let wait = || {
-        let outcome = Listener::new(socket, tracker, &prompt_id).listen()?;
+        let outcome = match socket {
+            Some(socket) => Listener::new(socket, tracker, &prompt_id).listen()?,
+            None => SocketOutcome {
+                lost_socket: true,
+                ..SocketOutcome::default()
+            },
+        };
         Ok((polling::wait_for_history(&prompt_id)?, outcome))
     };
     let (entry, outcome) = wait().inspect_err(|error| {

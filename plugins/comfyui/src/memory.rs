@@ -14,39 +14,74 @@ pub(crate) struct RunIds {
     pub(crate) client_id: String,
 }
 
+/// The runs of the job: those of earlier attempts, and those that this attempt adds.
+#[derive(Default)]
+struct Runs {
+    ids: Vec<RunIds>,
+    /// The number of runs that this attempt has begun.
+    begun: usize,
+    is_loaded: bool,
+    has_earlier: bool,
+}
+
 thread_local! {
-    /// The runs of this attempt, in order. An instance carries out one job.
-    static RUNS: RefCell<Vec<RunIds>> = const { RefCell::new(Vec::new()) };
+    /// An instance carries out one job.
+    static RUNS: RefCell<Runs> = RefCell::default();
 }
 
 /// The ids of the next run: those of an earlier attempt, or else these. Stores them before the run is queued.
 /// The second value is true if an earlier attempt has stored them.
 pub(crate) fn next_run(new: RunIds) -> (RunIds, bool) {
     RUNS.with_borrow_mut(|runs| {
-        let earlier = parse(job::remembered().as_deref());
-        let resumed = earlier.get(runs.len()).cloned();
+        runs.load();
+        let resumed = runs.ids.get(runs.begun).cloned();
         let is_resumed = resumed.is_some();
-        let run = resumed.unwrap_or(new);
-        runs.push(run.clone());
-        store(runs);
-        (run, is_resumed)
+        if !is_resumed {
+            runs.ids.push(new.clone());
+        }
+        runs.begun += 1;
+        runs.store();
+        (resumed.unwrap_or(new), is_resumed)
     })
+}
+
+/// Stores the runs so far before an upload, which the host counts as an order: if the server stops now, the next
+/// attempt knows that it queued no further run. Later attempts must do so before each order.
+pub(crate) fn store_before_upload() {
+    RUNS.with_borrow_mut(|runs| {
+        let is_first = !runs.is_loaded;
+        runs.load();
+        if is_first || runs.has_earlier {
+            runs.store();
+        }
+    });
 }
 
 /// The server gave the latest run this id.
 pub(crate) fn set_prompt_id(prompt_id: &str) {
     RUNS.with_borrow_mut(|runs| {
-        if let Some(run) = runs.last_mut() {
+        let latest = runs.begun.checked_sub(1);
+        if let Some(run) = latest.and_then(|index| runs.ids.get_mut(index)) {
             prompt_id.clone_into(&mut run.prompt_id);
         }
-        store(runs);
+        runs.store();
     });
 }
 
-/// Without it, an interrupted job starts again. The host takes the ids of about 40 runs.
-fn store(runs: &[RunIds]) {
-    if let Ok(text) = serde_json::to_string(runs) {
-        job::remember(&text).ok();
+impl Runs {
+    fn load(&mut self) {
+        if !std::mem::replace(&mut self.is_loaded, true) {
+            let earlier = job::remembered();
+            self.has_earlier = earlier.is_some();
+            self.ids = parse(earlier.as_deref());
+        }
+    }
+
+    /// The host takes the ids of about 40 runs. If it refuses them, it also refuses the next order.
+    fn store(&self) {
+        if let Ok(text) = serde_json::to_string(&self.ids) {
+            job::remember(&text).ok();
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use pinhole_sdk::{Error, Image, Refusal, Request};
 use serde::Deserialize;
 
 use crate::wire::random_id;
-use crate::{UPSTREAM, error};
+use crate::{UPSTREAM, error, memory};
 
 pub(crate) const PATH: &str = "/upload/image";
 /// The folder in the server's inputs. No request deletes an upload, so all uploads share a folder, which
@@ -25,6 +25,7 @@ pub(crate) fn upload_images<'a>(
                 .text("type", "input")
                 .text("subfolder", SUBFOLDER)
                 .text("overwrite", "true");
+            memory::store_before_upload();
             let response = Request::post(UPSTREAM, PATH).form(form).send()?;
             let upload: UploadResponse = response.success().map_err(from_upload_refusal)?.json()?;
             upload.into_file_name()

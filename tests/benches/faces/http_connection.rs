@@ -91,10 +91,21 @@ impl HttpConnection {
 
 /// Encodes a request.
 pub(crate) fn encode_request(method: &str, path: &str, key: &str, body: &str) -> Vec<u8> {
+    encode_request_with(method, path, key, "", body)
+}
+
+/// Encodes a request with further header lines, each with its line break.
+pub(crate) fn encode_request_with(
+    method: &str,
+    path: &str,
+    key: &str,
+    headers: &str,
+    body: &str,
+) -> Vec<u8> {
     let length = body.len();
     format!(
         "{method} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\n\
-         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+         {headers}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
 }

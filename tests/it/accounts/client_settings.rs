@@ -65,12 +65,6 @@ async fn settings_have_a_limit_and_end_with_their_user() {
 
     let (deletion_status, _) = delete(&server, "/api/v1/users/second", &server.key).await;
     assert_eq!(deletion_status, 200);
-    let options = SqliteConnectOptions::new().filename(server.data_dir.path().join("pinhole.db"));
-    let mut database = options.connect().await.unwrap();
-    let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM user_settings")
-        .fetch_one(&mut database)
-        .await
-        .unwrap();
-    assert_eq!(rows, 0);
-    database.close().await.unwrap();
+    let count = "SELECT COUNT(*) FROM user_settings";
+    assert_eq!(server.database.number(count).await, 0);
 }

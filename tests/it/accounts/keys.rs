@@ -3,8 +3,6 @@
 use http::Method;
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
 
 use super::{PASSWORD, create_user, delete, get, post, server, sign_in, text};
 
@@ -151,17 +149,8 @@ async fn keys_are_limited_and_checked() {
 
 /// Sets the expiry of the user's keys, as time would.
 async fn expire_keys(server: &TestServer) {
-    let path = server.data_dir.path().join("pinhole.db");
-    let mut database = SqliteConnectOptions::new()
-        .filename(path)
-        .connect()
-        .await
-        .unwrap();
-    sqlx::query("UPDATE api_keys SET expires_at = 5 WHERE name <> ''")
-        .execute(&mut database)
-        .await
-        .unwrap();
-    database.close().await.unwrap();
+    let expire = "UPDATE api_keys SET expires_at = 5 WHERE name <> ''";
+    server.database.execute(expire, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,6 @@
 use http::Method;
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
 
 use super::{PASSWORD, create_user, delete, get, post, request_as, server, sign_in, text};
 
@@ -149,18 +147,8 @@ async fn sign_out_and_new_password_remove_sessions_from_the_list() {
 async fn session_without_a_row_is_listed_once_it_is_used() {
     let server = server(&[]).await;
     let (_, token) = create_user(&server, "ada", "user").await;
-    let file = server.data_dir.path().join("pinhole.db");
-    let mut database = SqliteConnectOptions::new()
-        .filename(file)
-        .connect()
-        .await
-        .unwrap();
     // As sessions of an earlier version are.
-    sqlx::query("DELETE FROM sessions")
-        .execute(&mut database)
-        .await
-        .unwrap();
-    database.close().await.unwrap();
+    server.database.execute("DELETE FROM sessions", &[]).await;
     let sessions = list(&server, &token).await;
     assert_eq!(sessions.len(), 1, "{sessions:?}");
     assert_eq!(sessions[0]["is_current"], true);
@@ -182,17 +170,8 @@ async fn oldest_sessions_end_beyond_the_limit() {
         .await
         .unwrap();
     let client = pinhole::store::SessionClient::default();
-    let path = server.data_dir.path().join("pinhole.db");
-    let mut database = SqliteConnectOptions::new()
-        .filename(path)
-        .connect()
-        .await
-        .unwrap();
-    sqlx::query("UPDATE sessions SET created_at = 5, last_used_at = 6")
-        .execute(&mut database)
-        .await
-        .unwrap();
-    database.close().await.unwrap();
+    let old = "UPDATE sessions SET created_at = 5, last_used_at = 6";
+    server.database.execute(old, &[]).await;
     let mut last = String::new();
     for _ in 0..100 {
         last = server

@@ -4,8 +4,6 @@ use pinhole::app::App;
 use pinhole::config::Config;
 use pinhole_tests::environment;
 use serde_json::json;
-use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
 
 use super::{PASSWORD, create_user, get, post, server, sign_in};
 
@@ -189,7 +187,14 @@ async fn session_survives_restart_with_same_secret() {
     let server = server(&[]).await;
     let (id, token) = create_user(&server, "ada", "user").await;
     let reopen = async |variables: &[(&str, &str)]| {
-        let config = Config::new(environment(&server.data_dir, variables)).unwrap();
+        let of_database = server.database.variables();
+        let of_database = of_database
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
+        let all: Vec<_> = of_database.chain(variables.iter().copied()).collect();
+        let config = Config::new(environment(&server.data_dir, &all)).unwrap();
+        // The key can change once no other server runs.
+        server.database.execute("DELETE FROM hosts", &[]).await;
         let app = App::open(&config).await.unwrap();
         let known = app.accounts.authenticate(&token).await.unwrap();
         known.map(|identity| identity.user.id)
@@ -210,20 +215,11 @@ async fn session_survives_restart_with_same_secret() {
 async fn sign_out_ends_the_session_even_if_database_is_locked() {
     let server = server(&[]).await;
     let (_, token) = create_user(&server, "ada", "user").await;
-    let path = server.data_dir.path().join("pinhole.db");
-    let options = SqliteConnectOptions::new().filename(path);
-    let mut database = options.connect().await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE")
-        .execute(&mut database)
-        .await
-        .unwrap();
+    let lock = server.database.lock().await;
     assert_eq!(get(&server, "/api/v1/auths/signout", &token).await.0, 200);
     assert_eq!(get(&server, "/api/v1/auths/", &token).await.0, 401);
     server.app.accounts.store_revocations().await;
-    sqlx::query("ROLLBACK")
-        .execute(&mut database)
-        .await
-        .unwrap();
+    lock.unlock().await;
     assert_eq!(get(&server, "/api/v1/auths/", &token).await.0, 401);
     server.app.accounts.store_revocations().await;
     let server = server.restart(&[]).await;

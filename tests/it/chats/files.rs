@@ -6,19 +6,12 @@ use http::Method;
 use pinhole::files::ImageRecord;
 use pinhole::jobs::{CompletedJob, ImageDetails, ImageOrigin, ImageProvenance};
 use pinhole::store::{FileRow, MessageLink, User};
-use pinhole_tests::TestServer;
+use pinhole_tests::{TestDatabase, TestServer};
 use serde_json::{Value, json};
-use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::{
     ask, conversation, create, delete, get, id, image, message, post, save_images, server, user,
 };
-
-async fn database(server: &TestServer) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(server.data_dir.path().join("pinhole.db"));
-    options.connect().await.unwrap()
-}
 
 /// An image that the administrator uploaded.
 async fn upload(server: &TestServer) -> FileRow {
@@ -72,13 +65,9 @@ async fn deleted_chat_deletes_its_files() {
     let again = ask(&server, Method::DELETE, &chat, &server.key, None).await;
     assert_eq!(again.0, 401);
     // The database has no row of it.
-    let mut database = database(&server).await;
     for table in ["chats", "messages", "message_statuses", "message_files"] {
-        let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
-        let count: i64 = sqlx::query_scalar(count)
-            .fetch_one(&mut database)
-            .await
-            .unwrap();
+        let count = format!("SELECT COUNT(*) FROM {table}");
+        let count = server.database.number(count).await;
         assert_eq!(count, 0, "{table}");
     }
 }
@@ -165,11 +154,19 @@ async fn deleted_file_leaves_its_message() {
 async fn images_and_message_are_stored_in_one_transaction() {
     let server = server().await;
     let chat = create(&server, &json!({"title": "Foxes"})).await;
-    let mut database = database(&server).await;
     // The database fails at the last row.
-    let fail = "CREATE TRIGGER fail BEFORE INSERT ON message_files
-        WHEN NEW.position = -2 BEGIN SELECT RAISE(ABORT, 'full'); END";
-    sqlx::query(fail).execute(&mut database).await.unwrap();
+    let (fail, repair) = match server.database {
+        TestDatabase::Sqlite(_) => (
+            "CREATE TRIGGER fail BEFORE INSERT ON message_files
+                WHEN NEW.position = -2 BEGIN SELECT RAISE(ABORT, 'full'); END",
+            "DROP TRIGGER fail",
+        ),
+        TestDatabase::Postgres { .. } => (
+            "ALTER TABLE message_files ADD CONSTRAINT full_table CHECK (position <> -2)",
+            "ALTER TABLE message_files DROP CONSTRAINT full_table",
+        ),
+    };
+    server.database.execute(fail, &[]).await;
     let user = user(&server, &server.key).await;
     let images = [image(1), image(2)];
     let link = Some(MessageLink {
@@ -188,10 +185,7 @@ async fn images_and_message_are_stored_in_one_transaction() {
         json!({"messages": {}, "currentId": null})
     );
 
-    sqlx::query("DROP TRIGGER fail")
-        .execute(&mut database)
-        .await
-        .unwrap();
+    server.database.execute(repair, &[]).await;
     let stored = save_images_with_message().await.unwrap();
     let files = message(&server, &chat, "answer").await["files"].take();
     assert_eq!(
@@ -205,10 +199,8 @@ async fn images_and_message_are_stored_in_one_transaction() {
 async fn crash_between_image_and_message_leaves_no_file() {
     let server = server().await;
     let chat = create(&server, &json!({"title": "Foxes"})).await;
-    let mut database = database(&server).await;
     // No other client writes a row now.
-    let lock = sqlx::query("BEGIN IMMEDIATE");
-    lock.execute(&mut database).await.unwrap();
+    let lock = server.database.lock().await;
     let (app, user, id) = (
         server.app.clone(),
         user(&server, &server.key).await,
@@ -237,8 +229,7 @@ async fn crash_between_image_and_message_leaves_no_file() {
     // The bytes are stored, and the process that stored them is gone.
     saving.abort();
     assert!(saving.await.unwrap_err().is_cancelled());
-    let unlock = sqlx::query("ROLLBACK");
-    unlock.execute(&mut database).await.unwrap();
+    lock.unlock().await;
     assert_eq!(get(&server, "/api/v1/files/").await, json!([]));
     let current = get(&server, &chat).await;
     assert_eq!(current["chat"]["history"]["messages"], json!({}));

@@ -2,8 +2,6 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
 
 use super::{ask, conversation, create, get, server};
 
@@ -131,18 +129,12 @@ async fn chat_size_is_limited() {
 async fn statuses_of_a_message_and_chats_of_a_user_are_limited() {
     let server = server().await;
     let chat = create(&server, &conversation()).await;
-    let options = SqliteConnectOptions::new().filename(server.data_dir.path().join("pinhole.db"));
-    let mut database = options.connect().await.unwrap();
     let many =
         "WITH RECURSIVE many (at) AS (SELECT 0 UNION ALL SELECT at + 1 FROM many WHERE at < ";
     let statuses = format!(
-        "{many} 198) INSERT INTO message_statuses SELECT $1, 'answer', at, '{{}}' FROM many"
+        "{many} 198) INSERT INTO message_statuses (chat_id, message_id, position, status) SELECT $1, 'answer', at, '{{}}' FROM many"
     );
-    sqlx::query(sqlx::AssertSqlSafe(statuses))
-        .bind(super::id(&chat))
-        .execute(&mut database)
-        .await
-        .unwrap();
+    server.database.execute(statuses, &[super::id(&chat)]).await;
     let add = async || {
         let added = server
             .app
@@ -153,13 +145,10 @@ async fn statuses_of_a_message_and_chats_of_a_user_are_limited() {
     };
     assert_eq!((add().await, add().await), (true, false));
     let chats = format!(
-        "{many} 9997) INSERT INTO chats SELECT 'chat' || at, $1, '', NULL, '{{}}', 0, 0, 0, 0, 0 FROM many"
+        "{many} 9997) INSERT INTO chats (id, user_id, title, rest, archived, pinned, created_at, updated_at) SELECT 'chat' || at, $1, '', '{{}}', 0, 0, 0, 0 FROM many"
     );
-    sqlx::query(sqlx::AssertSqlSafe(chats))
-        .bind(super::user(&server, &server.key).await)
-        .execute(&mut database)
-        .await
-        .unwrap();
+    let user = super::user(&server, &server.key).await;
+    server.database.execute(chats, &[&user]).await;
     let body = json!({"chat": {}});
     assert_eq!(
         ask(&server, Method::POST, NEW, &server.key, Some(&body))

@@ -50,6 +50,8 @@ const RESTRICTED: &[(&str, &[&str])] = &[
         "tokio-rustls",
         &["host/crates/egress", "tests", "tests/adversary"],
     ),
+    // The operator's Redis is not for engines.
+    ("redis", &["host", "tests"]),
     ("hyper-rustls", &[]),
     ("wasmtime-wasi-http", &[]),
 ];

@@ -98,8 +98,7 @@ async fn log_stream_follows_each_version_until_the_client_is_no_administrator() 
     wait_for("of the new version").await;
 
     let user = server.add_second_user().await;
-    let database = server.data_dir.path().join("pinhole.db");
-    set_role(&database, "admin").await;
+    set_role(&server, "admin").await;
     let url = server.url(&format!("{LOG}?follow=true"));
     let mut other = server
         .client
@@ -111,7 +110,7 @@ async fn log_stream_follows_each_version_until_the_client_is_no_administrator() 
     assert_eq!(other.status(), 200);
     let first = timeout(PATIENCE, other.chunk()).await.unwrap().unwrap();
     assert!(first.is_some());
-    set_role(&database, "user").await;
+    set_role(&server, "user").await;
     say(&server, "not for users").await;
     let mut rest = String::new();
     while let Some(chunk) = timeout(PATIENCE, other.chunk()).await.unwrap().unwrap() {
@@ -124,15 +123,9 @@ async fn log_stream_follows_each_version_until_the_client_is_no_administrator() 
     while let Some(_chunk) = timeout(PATIENCE, stream.chunk()).await.unwrap().unwrap() {}
 }
 
-async fn set_role(database: &std::path::Path, role: &str) {
-    use sqlx::ConnectOptions;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
-    let mut connection = options.connect().await.unwrap();
-    sqlx::query("UPDATE users SET role = $1 WHERE id = 'second'")
-        .bind(role)
-        .execute(&mut connection)
-        .await
-        .unwrap();
+async fn set_role(server: &TestServer, role: &str) {
+    let update = "UPDATE users SET role = $1 WHERE id = 'second'";
+    server.database.execute(update, &[role]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

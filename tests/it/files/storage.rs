@@ -7,29 +7,12 @@ use pinhole_images::Image;
 use pinhole_tests::{TestServer, gif, long_image};
 use rlimit::Resource;
 use serde_json::{Value, json};
-use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::time::timeout;
 
 use super::{content_url, file_id, form, generate_image, response_json, upload};
 
 const IMAGE_PATH: &str = "/api/v1/images/generations";
 const MIB: usize = 1 << 20;
-
-/// Locks the database, as another process does that writes.
-async fn lock_database(server: &TestServer) -> SqliteConnection {
-    let path = server.data_dir.path().join("pinhole.db");
-    let options = SqliteConnectOptions::new().filename(path);
-    let mut database = options.connect().await.unwrap();
-    let lock = sqlx::query("BEGIN IMMEDIATE");
-    lock.execute(&mut database).await.unwrap();
-    database
-}
-
-async fn unlock(mut database: SqliteConnection) {
-    let unlock = sqlx::query("ROLLBACK");
-    unlock.execute(&mut database).await.unwrap();
-}
 
 /// The administrator's images in the database.
 async fn listed(server: &TestServer) -> Value {
@@ -179,7 +162,7 @@ async fn disk_reserve_refuses_what_is_new_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn image_is_delivered_and_stored_later_if_database_is_locked() {
     let server = TestServer::start(&[]).await;
-    let database = lock_database(&server).await;
+    let database = server.database.lock().await;
     let url = generate_image(&server, &server.key).await;
     assert_eq!(listed(&server).await, json!([]));
     assert_eq!(content_status(&server, &url).await, 200);
@@ -187,7 +170,7 @@ async fn image_is_delivered_and_stored_later_if_database_is_locked() {
     assert_eq!(server.get(&thumbnail).send().await.unwrap().status(), 200);
     server.app.files.store_spooled().await;
     assert_eq!(listed(&server).await, json!([]));
-    unlock(database).await;
+    database.unlock().await;
     server.app.files.store_spooled().await;
     assert_eq!(listed(&server).await[0]["id"], file_id(&url));
     assert_eq!(content_status(&server, &url).await, 200);
@@ -202,10 +185,10 @@ async fn image_is_delivered_and_stored_later_if_database_is_locked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn spooled_image_survives_restart_and_cleanup() {
     let server = TestServer::start(&[]).await;
-    let database = lock_database(&server).await;
+    let database = server.database.lock().await;
     let url = generate_image(&server, &server.key).await;
     let deleted_url = generate_image(&server, &server.key).await;
-    unlock(database).await;
+    database.unlock().await;
     let path = server.data_dir.path().join("files").join(file_id(&url));
     super::sweep::set_age(&path, 2 * super::sweep::HOUR);
     let server = server.restart(&[]).await;
@@ -267,7 +250,7 @@ async fn image_is_stored_if_no_further_file_can_be_opened() {
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_fail_soon_if_database_is_locked() {
     let server = TestServer::start(&[]).await;
-    let database = lock_database(&server).await;
+    let database = server.database.lock().await;
     let chat = json!({"chat": {}});
     let writes = (0..20).map(|_| server.post_json("/api/v1/chats/new", &chat));
     let responses = timeout(
@@ -278,6 +261,6 @@ async fn writers_fail_soon_if_database_is_locked() {
         let expected = json!({"detail": "the server's database is busy: try again"});
         assert_eq!((status, response), (503, expected));
     }
-    unlock(database).await;
+    database.unlock().await;
     assert_eq!(server.post_json("/api/v1/chats/new", &chat).await.0, 200);
 }

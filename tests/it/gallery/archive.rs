@@ -60,7 +60,6 @@ async fn archive_has_the_images_in_order_with_unique_names() {
 async fn entry_name_has_no_path() {
     let server = server().await;
     let id = upload(&server, &server.key, "fox.gif").await;
-    let mut database = super::database(&server).await;
     for (name, expected) in [
         ("../../etc/passwd", "passwd.gif"),
         ("/etc/cron.d/job", "job.gif"),
@@ -69,11 +68,8 @@ async fn entry_name_has_no_path() {
         ("..", "image.gif"),
         ("aux.gif", "_aux.gif"),
     ] {
-        sqlx::query("UPDATE files SET name = $1")
-            .bind(name)
-            .execute(&mut database)
-            .await
-            .unwrap();
+        let rename = "UPDATE files SET name = $1";
+        server.database.execute(rename, &[name]).await;
         let found = entries(&download(&server, &[&id]).await);
         assert_eq!(found[0].0, expected);
     }

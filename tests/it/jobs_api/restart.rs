@@ -47,6 +47,7 @@ async fn start_process(data: &tempfile::TempDir, upstream: &FakeUpstream) -> Ser
         ("IMAGES_OPENAI_API_BASE_URL", base.as_str()),
         ("IMAGE_GENERATION_ENGINE", "openai"),
         ("PINHOLE_SLOTS", "1"),
+        ("PINHOLE_DRAIN_SECS", "0"),
     ];
     start_command(Command::new(program()), data.path(), &variables)
 }

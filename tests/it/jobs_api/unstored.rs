@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Row};
 use tokio::sync::Notify;
 
 use super::*;
 
-async fn stored_state(connection: &mut SqliteConnection, id: &str) -> String {
-    let row = sqlx::query("SELECT state FROM jobs WHERE id = $1").bind(id);
-    row.fetch_one(connection).await.unwrap().get("state")
+async fn stored_state(server: &TestServer, id: &str) -> String {
+    let select = "SELECT state FROM jobs WHERE id = $1";
+    server.database.text(select, id).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,23 +28,22 @@ async fn end_is_stored_once_the_database_can() {
     let server = TestServer::with_engine("openai", &variables).await;
     let job = start(&server, &json!({"prompt": "a fox"})).await;
     while get(&server, "/api/v1/jobs?state=running").await["jobs"] == json!([]) {}
-    let database = server.data_dir.path().join("pinhole.db");
-    let options = SqliteConnectOptions::new().filename(database);
-    let mut other = options.connect().await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE")
-        .execute(&mut other)
-        .await
-        .unwrap();
+    let lock = server.database.lock().await;
     gate.notify_one();
     let ended = wait(&server, &job).await;
     assert_eq!(ended["state"], "done", "{ended}");
-    assert_eq!(stored_state(&mut other, id(&job)).await, "running");
-    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    assert_eq!(stored_state(&server, id(&job)).await, "running");
+    lock.unlock().await;
 
+    // The end is stored with the images.
     server.app.active_jobs.store_ends().await;
-    assert_eq!(stored_state(&mut other, id(&job)).await, "done");
+    assert_eq!(stored_state(&server, id(&job)).await, "running");
+    // Two tasks that store it at once do not take each other for another process.
+    let files = &server.app.files;
+    tokio::join!(files.store_spooled(), files.store_spooled());
+    assert_eq!(stored_state(&server, id(&job)).await, "done");
+    server.app.active_jobs.store_ends().await;
     assert_eq!(get(&server, &format!("{JOBS}/{}", id(&job))).await, ended);
-    server.app.files.store_spooled().await;
     let url = ended["files"][0]["url"].as_str().unwrap();
     assert_eq!(server.get(url).send().await.unwrap().status(), 200);
 }

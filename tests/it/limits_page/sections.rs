@@ -272,7 +272,7 @@ pub(super) const SECTIONS: &[Section] = &[
             Limit {
                 what: "sign-in attempts on one account",
                 value: Rate(
-                    accounts::MAX_ATTEMPTS_PER_ACCOUNT as u64,
+                    accounts::MAX_ATTEMPTS_PER_ACCOUNT.get() as u64,
                     accounts::ATTEMPT_WINDOW,
                 ),
                 setting: None,
@@ -281,7 +281,7 @@ pub(super) const SECTIONS: &[Section] = &[
             Limit {
                 what: "sign-ins, sign-ups and setups from one IP address, such as a reverse proxy's",
                 value: Rate(
-                    accounts::MAX_ATTEMPTS_PER_IP as u64,
+                    accounts::MAX_ATTEMPTS_PER_IP.get() as u64,
                     accounts::ATTEMPT_WINDOW,
                 ),
                 setting: None,

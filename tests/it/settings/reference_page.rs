@@ -27,6 +27,8 @@ that are read only at start.
 - `GET /api/v1/settings/changes` returns who changed what: the newest 10,000 changes, without secrets.
 - Open WebUI's forms: `/api/v1/images/config`, `/api/v1/tasks/config`, `/api/v1/users/default/permissions`.
 - `GET /api/v1/configs/export` returns the stored values as a tree; `POST /api/v1/configs/import` replaces it.
+- With `PINHOLE_REDIS_CONFIG=open-webui`, an [Open WebUI that uses the same Redis](../guides/several-hosts.md#share-settings-with-open-webui)
+  has the same image settings, without secrets.
 
 A change is applied completely or not at all. The server and the engines check every value first, and only errors that the change
 itself causes refuse it.

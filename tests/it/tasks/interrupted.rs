@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use pinhole::files::MessageLink;
 use pinhole_tests::program;
 
 use super::*;
@@ -83,25 +84,23 @@ async fn interrupted_image_gets_a_last_status() {
         .unwrap();
     let store = &server.app.store;
     let (user_id, other) = (user.id.as_str(), "nobody");
-    store
-        .add_running_turn(other, &chat_id, "theirs")
-        .await
-        .unwrap();
-    store
-        .add_running_turn(user_id, "missing", "a1")
-        .await
-        .unwrap();
-    assert_eq!(store.fail_interrupted_turns().await.unwrap(), 0);
+    let record = async |owner: &str, chat: &str, message_id: &str| {
+        let message = MessageLink {
+            chat_id: chat,
+            message_id,
+        };
+        store.add_running_turn(owner, message, None).await.unwrap();
+    };
+    record(other, &chat_id, "theirs").await;
+    record(user_id, "missing", "a1").await;
+    assert_eq!(store.fail_interrupted_turns("own").await.unwrap(), 0);
     let empty = json!("");
     store.set_content(&chat_id, "a1", &empty).await.unwrap();
     let status = json!({"description": "Creating image", "done": false});
     store.add_status(&chat_id, "a1", &status).await.unwrap();
-    store
-        .add_running_turn(user_id, &chat_id, "a1")
-        .await
-        .unwrap();
-    assert_eq!(store.fail_interrupted_turns().await.unwrap(), 1);
-    assert_eq!(store.fail_interrupted_turns().await.unwrap(), 0);
+    record(user_id, &chat_id, "a1").await;
+    assert_eq!(store.fail_interrupted_turns("own").await.unwrap(), 1);
+    assert_eq!(store.fail_interrupted_turns("own").await.unwrap(), 0);
     let content = store.chat_content(&chat_id).await.unwrap().unwrap();
     let [message] = &content.messages[..] else {
         panic!("{content:?}");
@@ -132,5 +131,13 @@ async fn finished_turn_leaves_no_record() {
             .await;
     }
     server.app.tasks.shut_down().await;
-    assert_eq!(server.app.store.fail_interrupted_turns().await.unwrap(), 0);
+    assert_eq!(
+        server
+            .app
+            .store
+            .fail_interrupted_turns("own")
+            .await
+            .unwrap(),
+        0
+    );
 }

@@ -22,11 +22,13 @@
 //!   return another address, never happens.
 //! - Responses have limits on headers, length, compression ratio and pauses.
 //! - A [`Redactor`] finds secrets that an upstream reflects.
+//! - [`BucketClient`] is the exception: it connects to the server's own bucket, which only the operator's
+//!   configuration names.
 //!
 //! # Invariants
 //!
-//! - Every HTTP request passes `client::exchange`, every WebSocket passes [`Destination::connect`], and
-//!   both use the address policy of their destination.
+//! - Every HTTP request to an upstream passes `client::exchange`, every WebSocket passes
+//!   [`Destination::connect`], and both use the address policy of their destination.
 //! - A credential goes only to the scheme, host and port of its destination's base URL, and with
 //!   [`Destination::follow_target`] to further hosts that are granted for it.
 //! - An error's text is for the operator. It names hosts, never secrets.
@@ -39,6 +41,7 @@
 //! with whatever it can reach.
 
 mod address_policy;
+mod bucket_client;
 mod client;
 mod connector;
 mod content_decoder;
@@ -67,6 +70,7 @@ pub mod internals {
 }
 
 pub use ::url::Url;
+pub use bucket_client::{BucketClient, BucketFailure, BucketRequestError};
 pub use credential::{
     AwsKey, Credential, check_aws_name, check_body_pointer, check_parameter_name, check_scope,
     parse_header_name, service_account_secrets,

@@ -31,6 +31,9 @@ const SLOTS_USED: &str = "pinhole_slots_used";
 const SLOTS_WAITING: &str = "pinhole_slots_waiting";
 const MEMORY_HELD: &str = "pinhole_memory_held_bytes";
 const MEMORY_LIMIT: &str = "pinhole_memory_limit_bytes";
+const REDIS_CONNECTED: &str = "pinhole_redis_connected";
+const REDIS_ERRORS: &str = "pinhole_redis_errors_total";
+const EVENTS_DROPPED: &str = "pinhole_events_dropped_total";
 
 /// Upper bounds of the buckets of [`JOB_TIME`], in seconds.
 const JOB_TIME_BUCKETS: [f64; 13] = [
@@ -127,6 +130,15 @@ impl Metrics {
         describe_gauge!(
             MEMORY_LIMIT,
             "Memory that requests and jobs may hold, of PINHOLE_MEMORY_MIB"
+        );
+        describe_gauge!(
+            REDIS_CONNECTED,
+            "1 while the Redis of REDIS_URL is connected, or else 0"
+        );
+        describe_counter!(REDIS_ERRORS, "Failed commands to Redis");
+        describe_counter!(
+            EVENTS_DROPPED,
+            "Events that do not reach other hosts: Redis cannot take them"
         );
         // Counters are exported before their first event.
         for kind in refusal_kinds {
@@ -238,6 +250,21 @@ pub fn count_compile(took: Duration, succeeded: bool) {
 /// Counts a decoded image.
 pub fn count_decoded_image() {
     counter!(PICTURES).increment(1);
+}
+
+/// Records whether Redis is connected.
+pub fn set_redis_connected(is_connected: bool) {
+    gauge!(REDIS_CONNECTED).set(if is_connected { 1.0 } else { 0.0 });
+}
+
+/// Counts a command to Redis that failed.
+pub fn count_redis_error() {
+    counter!(REDIS_ERRORS).increment(1);
+}
+
+/// Counts events that do not reach other hosts.
+pub fn count_dropped_events(events: u64) {
+    counter!(EVENTS_DROPPED).increment(events);
 }
 
 #[expect(

@@ -39,6 +39,29 @@ pub use pinhole::engine::types::{
 pub use upstream_error::UpstreamError;
 
 impl ErrorKind {
+    const ALL: [Self; 14] = [
+        Self::Invalid,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Quota,
+        Self::RateLimited,
+        Self::Blocked,
+        Self::NotFound,
+        Self::OutOfMemory,
+        Self::Unavailable,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::Unsupported,
+        Self::Upstream,
+        Self::Protocol,
+    ];
+
+    /// The kind with this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The case's name in `wit/engine.wit`.
     #[must_use]
     pub fn name(self) -> &'static str {

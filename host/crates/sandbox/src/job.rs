@@ -80,6 +80,16 @@ impl Host for State {
                 "the text is longer than {MAX_REMEMBERED_BYTES} bytes"
             )));
         }
+        if let Some(journal) = &self.context.journal {
+            let stored = tokio::select! {
+                biased;
+                () = self.context.cancel.cancelled() => Err("the job was cancelled".to_owned()),
+                stored = journal.note(text.as_str().into()) => stored,
+            };
+            if stored.is_err() {
+                return Ok(stored);
+            }
+        }
         self.context.memory.remember(text);
         Ok(Ok(()))
     }

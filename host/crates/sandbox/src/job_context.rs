@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use pinhole_ground::audit::Actor;
 use pinhole_images::Image;
 
+use crate::job_journal::JobJournal;
 use crate::traffic_recorder::TrafficRecorder;
 
 /// The progress of a job. Each report replaces the previous one, but a report without a preview leaves the
@@ -37,6 +38,9 @@ pub struct JobContext {
     pub queue_time: Option<Duration>,
     /// Cancelled when the caller disconnects or stops the job.
     pub cancel: CancellationToken,
+    /// Cancelled when another process continues the job: dropping the call then ends it at once, and its upstream is
+    /// not asked to stop.
+    pub detach: CancellationToken,
     /// Receives the job's progress.
     pub progress: watch::Sender<Progress>,
     /// Cancelled if the job was cancelled, but its upstream cannot be stopped and continues.
@@ -45,6 +49,8 @@ pub struct JobContext {
     pub usage: Arc<Usage>,
     /// What the engine stores with the job.
     pub memory: JobMemory,
+    /// What is stored before the engine continues. `None` for a job that no other process continues.
+    pub journal: Option<JobJournal>,
     /// Records the traffic of the job. `None` records nothing.
     pub recorder: Option<TrafficRecorder>,
 }
@@ -58,10 +64,12 @@ impl JobContext {
             user: None,
             queue_time: None,
             cancel: CancellationToken::new(),
+            detach: CancellationToken::new(),
             progress: watch::Sender::default(),
             works_on: CancellationToken::new(),
             usage: Arc::default(),
             memory: JobMemory::default(),
+            journal: None,
             recorder: None,
         }
     }
@@ -119,6 +127,15 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// The usage of an attempt after one that may have ordered.
+    #[must_use]
+    pub fn after_order() -> Self {
+        Self {
+            billable_requests: AtomicU64::new(1),
+            ..Self::default()
+        }
+    }
+
     /// Waits until the engine works on the job: it has a slot.
     pub async fn wait_for_start(&self) {
         self.started.wait().await;

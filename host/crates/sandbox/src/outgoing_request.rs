@@ -13,11 +13,13 @@ use crate::call_usage::{CountedRequest, TrafficRow};
 use crate::grant::Upstreams;
 use crate::host_task::describe_crash;
 use crate::job_context::Usage;
+use crate::job_journal::{JobJournal, OrderError};
 use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::resources::{EventBody, ResponseBody, ResponseResource, SendError, WholeBody};
 use crate::sse::EventStream;
 use crate::traffic_recorder::ExchangeRecorder;
 use pinhole_egress as egress;
+use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::Guard;
 
 /// Length of a short body in bytes. It usually arrives in one or two chunks.
@@ -35,6 +37,7 @@ pub(crate) struct OutgoingRequest {
     pub(crate) max_response_bytes: usize,
     pub(crate) deadline: Instant,
     pub(crate) usage: Arc<Usage>,
+    pub(crate) journal: Option<JobJournal>,
     pub(crate) traffic: Arc<TrafficRow>,
     /// The job is cancelled: the request asks the upstream to stop.
     pub(crate) is_after_cancel: bool,
@@ -52,6 +55,25 @@ impl OutgoingRequest {
         !matches!(self.request.method, Method::GET | Method::HEAD)
     }
 
+    /// Waits until the job may order. The upstream receives nothing before.
+    async fn wait_for_order(&self) -> Result<(), egress::Error> {
+        let Some(journal) = self.journal.as_ref().filter(|_| !self.is_after_cancel) else {
+            return Ok(());
+        };
+        let ordering = tokio::time::timeout_at(self.deadline, journal.order());
+        match ordering.await.map_err(|_| egress::Error::Timeout)? {
+            Ok(()) => Ok(()),
+            Err(OrderError::Refused(refusal)) => Err(egress::Error::Denied {
+                kind: RefusalKind::Request,
+                refusal,
+            }),
+            Err(OrderError::Closed) => {
+                let reason = "the job is not this process's any more";
+                Err(egress::Error::Connect(reason.to_owned()))
+            }
+        }
+    }
+
     /// Sends the request. Receives the whole response, or only the head of an event stream.
     pub(crate) async fn send(self) -> Result<ResponseResource, SendError> {
         let Some(upstream) = self.upstreams.get(&self.upstream) else {
@@ -60,6 +82,7 @@ impl OutgoingRequest {
         };
         let is_billable = self.is_billable();
         if is_billable {
+            self.wait_for_order().await?;
             self.usage.add_billable_request();
         }
         let mut counted = CountedRequest::start(self.traffic, self.request.body.len());

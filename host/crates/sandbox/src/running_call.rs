@@ -7,7 +7,7 @@
 //! calls of it hold no threads either.
 //!
 //! A call that is dropped before it ends was cancelled. It continues on the guest runtimes for the grace period, so
-//! that the engine can ask its upstream to stop.
+//! that the engine can ask its upstream to stop. If another process continues the job, the call ends at once instead.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -32,12 +32,20 @@ pub(crate) struct GuestWork<T> {
     pub(crate) meter: CpuMeter,
 }
 
+/// What ends a call early.
+#[derive(Clone)]
+pub(crate) struct CallStop {
+    pub(crate) cancel: CancellationToken,
+    /// Ends the call at once when it is dropped.
+    pub(crate) detach: CancellationToken,
+}
+
 /// A call that runs. Dropping it cancels the job.
 pub(crate) struct RunningCall<T: Send + 'static> {
     location: Location<T>,
     meter: CpuMeter,
     runtimes: Arc<GuestRuntimes>,
-    cancel: CancellationToken,
+    stop: CallStop,
     grace: Duration,
 }
 
@@ -54,7 +62,7 @@ impl<T: Send + 'static> RunningCall<T> {
     pub(crate) fn new(
         work: GuestWork<T>,
         runtimes: Arc<GuestRuntimes>,
-        cancel: CancellationToken,
+        stop: CallStop,
         grace: Duration,
     ) -> Self {
         let GuestWork { future, meter } = work;
@@ -63,7 +71,7 @@ impl<T: Send + 'static> RunningCall<T> {
             location: Location::Request(future),
             meter,
             runtimes,
-            cancel,
+            stop,
             grace,
         };
         if starts_with_guests {
@@ -74,6 +82,10 @@ impl<T: Send + 'static> RunningCall<T> {
 
     /// Aborts the call now, without a grace period.
     pub(crate) fn abort(mut self) {
+        self.abort_now();
+    }
+
+    fn abort_now(&mut self) {
         if let Location::Guests(task) = &self.location {
             task.abort();
         }
@@ -137,7 +149,10 @@ impl<T: Send + 'static> Drop for RunningCall<T> {
         if !is_running {
             return;
         }
-        self.cancel.cancel();
+        if self.stop.detach.is_cancelled() {
+            return self.abort_now();
+        }
+        self.stop.cancel.cancel();
         self.move_to_guests();
         let Location::Guests(task) = std::mem::replace(&mut self.location, Location::Ended) else {
             return;
@@ -163,6 +178,7 @@ mod tests {
         runtimes: Arc<GuestRuntimes>,
         last_computing: LastComputing,
         cancel: CancellationToken,
+        detach: CancellationToken,
     }
 
     impl Fixture {
@@ -171,6 +187,7 @@ mod tests {
                 runtimes: Arc::new(GuestRuntimes::new().unwrap()),
                 last_computing: LastComputing::default(),
                 cancel: CancellationToken::new(),
+                detach: CancellationToken::new(),
             }
         }
 
@@ -187,7 +204,11 @@ mod tests {
                 future: driver.drive(meter.clone(), Box::pin(future)).boxed(),
                 meter,
             };
-            RunningCall::new(work, self.runtimes.clone(), self.cancel.clone(), GRACE)
+            let stop = CallStop {
+                cancel: self.cancel.clone(),
+                detach: self.detach.clone(),
+            };
+            RunningCall::new(work, self.runtimes.clone(), stop, GRACE)
         }
     }
 
@@ -246,6 +267,21 @@ mod tests {
         drop(call);
         assert!(fixture.cancel.is_cancelled());
         assert_eq!(has_told.await.unwrap(), "guest");
+    }
+
+    #[tokio::test]
+    async fn detached_call_ends_at_once_and_is_not_cancelled() {
+        let fixture = Fixture::new();
+        let (held, ended) = oneshot::channel::<()>();
+        let mut call = fixture.call(async move |_| {
+            std::future::pending::<()>().await;
+            drop(held);
+        });
+        assert!(futures_util::poll!(&mut call).is_pending());
+        fixture.detach.cancel();
+        drop(call);
+        assert!(ended.await.is_err());
+        assert!(!fixture.cancel.is_cancelled());
     }
 
     #[tokio::test]

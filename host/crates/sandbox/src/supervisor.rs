@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::job_context::{JobContext, Progress};
 use crate::limits::Limits;
 use crate::orphan_request::Place;
-use crate::running_call::{GuestWork, RunningCall};
+use crate::running_call::{CallStop, GuestWork, RunningCall};
 use crate::sandbox::Sandbox;
 use pinhole_ground::fair_queue::{JobGroup, Permit, QueuedJob, WaitingJob};
 
@@ -103,7 +103,11 @@ impl<'a> Supervisor<'a> {
     async fn wait<T: Send + 'static>(&self, work: GuestWork<T>) -> Result<T, Error> {
         let Limits { wall, grace, .. } = *self.limits;
         let (cancel, runtimes) = (&self.context.cancel, self.sandbox.guest_runtimes.clone());
-        let mut call = RunningCall::new(work, runtimes, cancel.clone(), grace);
+        let stop = CallStop {
+            cancel: cancel.clone(),
+            detach: self.context.detach.clone(),
+        };
+        let mut call = RunningCall::new(work, runtimes, stop, grace);
         let started = match self.context.queue_time {
             Some(_) => Instant::now(),
             None => self.started,

@@ -200,6 +200,7 @@ impl State {
             max_response_bytes: self.limits.response_bytes,
             deadline: self.request_deadline(),
             usage: self.context.usage.clone(),
+            journal: self.context.journal.clone(),
             is_after_cancel: self.knows_cancel,
             memory: self.memory.clone(),
             connection,

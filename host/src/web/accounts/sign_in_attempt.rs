@@ -40,6 +40,7 @@ impl FromRequestParts<Arc<App>> for SignInAttempt {
         };
         app.accounts
             .count_attempt(attempt.ip)
+            .await
             .inspect_err(|error| attempt.record_refusal(app, "an attempt to sign in", error))?;
         Ok(attempt)
     }

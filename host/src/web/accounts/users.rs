@@ -312,7 +312,7 @@ async fn delete(
     if !app.store.revoke_access(&user.id).await? {
         return Err(last_administrator());
     }
-    app.active_jobs.stop_all(Some(&user.id));
+    app.active_jobs.stop_all(Some(&user.id)).await?;
     for _ in 0..DELETE_ATTEMPTS {
         app.files.delete_chats(&user.id).await?;
         app.files.delete_all_of(&user.id).await?;

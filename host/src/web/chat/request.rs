@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::web::chats::check_id;
+use crate::chat_copy::check_id;
 use crate::web::error::{ApiError, Rejection};
 use crate::web::json_body::JsonBody;
 use crate::web::request_origin::RequestOrigin;

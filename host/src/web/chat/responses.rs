@@ -10,12 +10,13 @@ use serde_json::{Map, Value, json};
 use super::request::{self, ChatBody, ResponseId};
 use crate::app::App;
 use crate::chat::{self, Turn, UpstreamWork, conversation, is_temporary};
+use crate::chat_copy::{check_id, parse_message};
 use crate::store::{
     self, ChatCopy, ChatHistory, ChatMessage, NEW_CHAT, NewTurn, SaveOutcome, StoredMessage,
     TurnOutcome, User, now,
 };
 use crate::web::auth;
-use crate::web::chats::{check_id, over_quota, parse_message, too_long};
+use crate::web::chats::{over_quota, too_long};
 use crate::web::error::ApiError;
 use crate::web::tasks::{self, Tasks};
 
@@ -25,7 +26,7 @@ pub(super) async fn start(app: &App, user: User, mut body: ChatBody) -> Result<T
     app.tasks.check_room(&user.id, responses.len())?;
     // The extractor has counted the first one.
     for _ in responses.iter().skip(1) {
-        let counted = app.clients.rate.count(&user.id);
+        let counted = app.clients.rate.count(&user.id).await;
         counted.map_err(auth::too_many_requests)?;
     }
     // The message is copied from the body.

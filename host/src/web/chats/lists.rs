@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::chat_form::MAX_TITLE_BYTES;
 use super::chat_response::ChatResponse;
 use super::load_parts;
 use crate::app::App;
+use crate::chat_copy::MAX_TITLE_BYTES;
 use crate::store::{self, ChatFilter, MAX_CHATS, Page};
 use crate::web::auth::User;
 use crate::web::error::ApiError;

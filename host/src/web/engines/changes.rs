@@ -260,7 +260,9 @@ pub(super) async fn change_requests(
         releases.change_requests(&engine, &allow, &deny, by).await
     })
     .await?;
-    Ok(Json(app.releases.details(&name, &app.jobs.snapshot())?))
+    Ok(Json(
+        app.releases.details(&name, &app.jobs.snapshot()).await?,
+    ))
 }
 
 /// `DELETE /api/v1/engines/{name}`

@@ -10,10 +10,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::jobs::VersionFigures;
-use crate::releases::{
-    DeclaredRight, EngineDetails, EngineStatus, GrantedComponent, HistoryEntry, PendingComponent,
-    ServingComponent,
-};
+use crate::releases::{EngineDetails, HistoryEntry};
 use crate::web::auth::Administrator;
 use crate::web::error::ApiError;
 use crate::web::extractors::{Json, Path};
@@ -26,18 +23,8 @@ const MAX_LOG_LINES: usize = 50;
 /// An engine with its versions, its rights, its bindings, and what its versions did.
 #[derive(Serialize, ToSchema)]
 pub(super) struct EngineDescription {
-    engine: EngineStatus,
-    /// The component that serves; `null` if none does.
-    #[schema(required = true)]
-    serving: Option<ServingComponent>,
-    /// The component that waits for approval; `null` if none does.
-    #[schema(required = true)]
-    pending: Option<PendingComponent>,
-    /// The component to which the rights were granted; `null` if nothing is granted.
-    #[schema(required = true)]
-    granted: Option<GrantedComponent>,
-    /// The rights of the component that waits for approval, or else of the one that serves.
-    rights: Vec<DeclaredRight>,
+    #[serde(flatten)]
+    details: EngineDetails,
     /// The last 24 hours of each version that had a job since the server started.
     figures: Vec<VersionFigures>,
     /// The last lines that the component that serves has logged, the newest last.
@@ -83,11 +70,7 @@ impl EngineDescription {
         Self {
             figures: figures.collect(),
             log: log.into_iter().map(EngineLogLine::from).collect(),
-            engine: details.engine,
-            serving: details.serving,
-            pending: details.pending,
-            granted: details.granted,
-            rights: details.rights,
+            details,
         }
     }
 }
@@ -110,7 +93,7 @@ pub(super) async fn describe(
     _: Administrator,
     Path(name): Path<String>,
 ) -> Result<Json<EngineDescription>, ApiError> {
-    let details = app.releases.details(&name, &app.jobs.snapshot())?;
+    let details = app.releases.details(&name, &app.jobs.snapshot()).await?;
     Ok(Json(EngineDescription::new(details, &app)))
 }
 

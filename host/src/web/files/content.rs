@@ -1,23 +1,26 @@
 //! An image's bytes, or a range of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, HeaderMap, HeaderValue,
+    IF_RANGE, LOCATION, RANGE,
 };
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::image_headers::{
-    allow_other_sites, disposition, entity_tag, image_headers, is_cached, not_modified,
+    allow_other_sites, disposition, entity_tag, image_headers, is_cached, not_modified, safe_type,
 };
 use super::range::{ByteRange, parse_range};
 use super::{find, not_found};
 use crate::app::App;
+use crate::files::SignedHeaders;
 use crate::store::{FileRow, now};
 use crate::web::auth::User;
 use crate::web::error::{ApiError, Rejection};
@@ -51,6 +54,7 @@ impl ContentQuery {
     responses(
         (status = 200, description = "the bytes", content_type = "image/*", body = [u8]),
         (status = 206, description = "the requested range", content_type = "image/*", body = [u8]),
+        (status = 302, description = "the bytes are at another URL for a minute, if PINHOLE_FILES_REDIRECT is true"),
         (status = 304, description = "the client's copy is current"),
         (status = 404, description = "no such file, or a file of another user"),
         (status = 416, description = "the range is beyond the end"),
@@ -66,22 +70,44 @@ pub(super) async fn content(
 ) -> Result<Response, ApiError> {
     let file = find(&app, &user, &id).await?;
     let Query(query) = query?;
-    respond(&app, &file, &query, &method, &headers).await
+    let request = ContentRequest {
+        query: &query,
+        method: &method,
+        headers: &headers,
+        max_lifetime: Duration::MAX,
+    };
+    respond(&app, &file, request).await
 }
 
-/// The bytes of a file that the client may read.
+/// A request for the bytes of a file that the client may read.
+#[derive(Clone, Copy)]
+struct ContentRequest<'a> {
+    query: &'a ContentQuery,
+    method: &'a Method,
+    headers: &'a HeaderMap,
+    /// How long a URL may work that the client gets instead.
+    max_lifetime: Duration,
+}
+
 async fn respond(
     app: &App,
     file: &FileRow,
-    query: &ContentQuery,
-    method: &Method,
-    headers: &HeaderMap,
+    request: ContentRequest<'_>,
 ) -> Result<Response, ApiError> {
+    let ContentRequest {
+        query,
+        method,
+        headers,
+        ..
+    } = request;
     let tag = entity_tag(file, "");
     if is_cached(headers, tag.as_ref()) {
         return Ok(not_modified(tag));
     }
     let disposition = disposition(query.disposition_kind(), &file.name);
+    if let Some(redirect) = redirect(app, file, &disposition, request).await? {
+        return Ok(redirect);
+    }
     let mut response = image_headers(&file.media_type, tag.as_ref(), &disposition);
     response.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let length = file.length();
@@ -103,6 +129,34 @@ async fn respond(
     Ok((status, response, Body::from_stream(bytes)).into_response())
 }
 
+/// A redirect to the bucket, if the operator allows it.
+///
+/// Pages send cookies, and their policy allows images of this server only, so they get the bytes from here.
+async fn redirect(
+    app: &App,
+    file: &FileRow,
+    disposition: &str,
+    request: ContentRequest<'_>,
+) -> Result<Option<Response>, ApiError> {
+    if request.method != Method::GET || request.headers.contains_key(COOKIE) {
+        return Ok(None);
+    }
+    let (media_type, disposition) = safe_type(&file.media_type, disposition);
+    let signed = SignedHeaders {
+        media_type,
+        disposition,
+    };
+    let url = app.files.signed_url(file, signed, request.max_lifetime);
+    let Some(url) = url.await? else {
+        return Ok(None);
+    };
+    let headers = [
+        (LOCATION, ascii_value(url.into())),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok(Some((StatusCode::FOUND, headers).into_response()))
+}
+
 /// `GET /api/v1/files/{id}/content/{name}`
 #[utoipa::path(
     get,
@@ -114,6 +168,7 @@ async fn respond(
     responses(
         (status = 200, description = "the bytes", content_type = "image/*", body = [u8]),
         (status = 206, description = "the requested range", content_type = "image/*", body = [u8]),
+        (status = 302, description = "the bytes are at another URL for a minute, if PINHOLE_FILES_REDIRECT is true"),
         (status = 304, description = "the client's copy is current"),
         (status = 404, description = "no such file, or a file of another user"),
         (status = 416, description = "the range is beyond the end"),
@@ -147,6 +202,7 @@ pub(super) async fn named_content(
     responses(
         (status = 200, description = "the bytes", content_type = "image/*", body = [u8]),
         (status = 206, description = "the requested range", content_type = "image/*", body = [u8]),
+        (status = 302, description = "the bytes are at another URL for a minute, if PINHOLE_FILES_REDIRECT is true"),
         (status = 304, description = "the client's copy is current"),
         (status = 403, description = "the server did not make this link, or it has expired"),
         (status = 404, description = "the file was deleted"),
@@ -166,8 +222,16 @@ pub(super) async fn linked_content(
         verified.map_err(|refusal| ApiError::new(StatusCode::FORBIDDEN, refusal.reason))?;
     let Query(query) = query?;
     let file = app.files.find_linked(&id).await?.ok_or_else(not_found)?;
-    let mut response = respond(&app, &file, &query, &method, &headers).await?;
-    allow_other_sites(response.headers_mut(), left_secs);
+    let request = ContentRequest {
+        query: &query,
+        method: &method,
+        headers: &headers,
+        max_lifetime: Duration::from_secs(left_secs),
+    };
+    let mut response = respond(&app, &file, request).await?;
+    if response.status() != StatusCode::FOUND {
+        allow_other_sites(response.headers_mut(), left_secs);
+    }
     Ok(response)
 }
 

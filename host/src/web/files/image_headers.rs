@@ -60,18 +60,21 @@ pub(super) fn allow_other_sites(headers: &mut HeaderMap, link_secs: u64) {
     }
 }
 
-/// The headers of the bytes. A media type that is not a known image format is only downloaded, never
-/// rendered.
+/// A media type that is not a known image format is only downloaded, never rendered.
+pub(super) fn safe_type<'a>(media_type: &str, disposition: &'a str) -> (&'static str, &'a str) {
+    match MEDIA_TYPES.into_iter().find(|known| *known == media_type) {
+        Some(known) => (known, disposition),
+        None => ("application/octet-stream", "attachment"),
+    }
+}
+
+/// The headers of the bytes.
 pub(super) fn image_headers(
     media_type: &str,
     tag: Option<&HeaderValue>,
     disposition: &str,
 ) -> HeaderMap {
-    let known = MEDIA_TYPES.into_iter().find(|known| *known == media_type);
-    let (content_type, content_disposition) = match known {
-        Some(known) => (known, disposition),
-        None => ("application/octet-stream", "attachment"),
-    };
+    let (content_type, content_disposition) = safe_type(media_type, disposition);
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, IMMUTABLE);

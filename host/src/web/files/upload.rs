@@ -15,7 +15,7 @@ use pinhole_images::Image;
 
 use super::File;
 use crate::app::App;
-use crate::files::UPLOAD_LIMITS;
+use crate::files::{UPLOAD_LIMITS, stored_name};
 use crate::web::auth::User;
 use crate::web::error::ApiError;
 use crate::web::extractors::Json;
@@ -29,8 +29,6 @@ pub(super) const MAX_UPLOAD_BYTES: usize = UPLOAD_LIMITS.max_bytes + (256 << 10)
 const MAX_PARTS: usize = 16;
 /// Length of an upload's metadata, in bytes of JSON.
 pub(super) const MAX_METADATA_BYTES: usize = 64 << 10;
-/// Length of a file name, in bytes; a longer one is cut.
-const MAX_NAME_BYTES: usize = 200;
 /// Open WebUI's text for an upload without bytes.
 const NO_BYTES: &str = "[ERROR: Error uploading file]";
 
@@ -70,7 +68,7 @@ pub(super) async fn upload(
     request: Request,
 ) -> Result<Json<File>, ApiError> {
     app.files
-        .require_room(&user, content_length(&request))
+        .require_image_room(&user, content_length(&request))
         .await?;
     let form = UploadForm::read(request).await?;
     let Some(bytes) = form.file else {
@@ -92,7 +90,7 @@ pub(super) async fn upload(
         bad_request(&refusal.reason)
     })?;
     let length = image.bytes().len() as u64;
-    app.files.require_room(&user, length).await?;
+    app.files.require_image_room(&user, length).await?;
     let name = stored_name(&form.file_name, &image);
     let metadata = Value::Object(form.metadata);
     let file = app.files.save_as(name, &user.id, &image, &metadata).await?;
@@ -175,17 +173,6 @@ fn parse_metadata(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
-/// The last part of the client's path, or a default name.
-fn stored_name(file_name: &str, image: &Image) -> String {
-    let last = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let mut name: String = last.chars().filter(|c| !c.is_control()).collect();
-    name.truncate(name.floor_char_boundary(MAX_NAME_BYTES));
-    match name.trim() {
-        "" | "." | ".." => format!("upload.{}", image.extension()),
-        name => name.to_owned(),
-    }
-}
-
 /// Includes a body that ends early, which is not the server's failure.
 fn unreadable(error: MultipartError) -> ApiError {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
@@ -198,31 +185,4 @@ fn unreadable(error: MultipartError) -> ApiError {
 /// 400 in Open WebUI's format.
 fn bad_request(reason: &str) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, format!("[ERROR: {reason}]"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(file_name: &str, expected: &str) {
-        let image = Image::sample(1, 0);
-        assert_eq!(stored_name(file_name, &image), expected, "{file_name:?}");
-    }
-
-    #[test]
-    fn stored_name_is_one_line_without_path() {
-        check("fox.png", "fox.png");
-        check(" Füchse 🦊.png ", "Füchse 🦊.png");
-        check("../../etc/fox.png", "fox.png");
-        check("C:\\pictures\\fox.png", "fox.png");
-        check("a\r\nset-cookie: x\0.png", "aset-cookie: x.png");
-        for nothing in ["", " ", "..", ".", "a/", "\u{7}"] {
-            check(nothing, "upload.png");
-        }
-        check(&"ü".repeat(150), &"ü".repeat(100));
-        check(
-            &format!("x{}", "ü".repeat(150)),
-            &format!("x{}", "ü".repeat(99)),
-        );
-    }
 }

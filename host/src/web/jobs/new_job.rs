@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
-use http::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -16,21 +15,19 @@ use pinhole_sandbox::Edit;
 use crate::app::App;
 use crate::files::MAX_SOURCES;
 use crate::files::lookup::ImageReference;
-use crate::jobs::{AcceptError, BackgroundJob, JobPlan, JobRequest, Operation, RequestRecord};
+use crate::jobs::{
+    AcceptError, BackgroundJob, JOB_BYTES, JobPlan, JobRequest, Operation, RequestRecord,
+};
 use crate::store::{Idempotency, JobRow, User};
 use crate::web::auth;
 use crate::web::error::{ApiError, Rejection};
 use crate::web::images::schema;
 use crate::web::json_body::JsonBody;
+use crate::web::keyed_job::parse_key;
 use crate::web::source_images::{load_image, load_sources};
 
-/// Length of an idempotency key, in bytes.
-const MAX_KEY_BYTES: usize = 200;
-const KEY_HEADER: &str = "idempotency-key";
 const SOURCE: &str = "source";
 const MASK: &str = "mask";
-/// Memory of an active job, in addition to the texts of its request, in bytes.
-const JOB_BYTES: usize = 16 << 10;
 
 /// The images to make. Fields that are missing or null have the operator's defaults.
 #[derive(Deserialize, ToSchema)]
@@ -129,20 +126,6 @@ impl NewJobRequest {
     }
 }
 
-/// The client's idempotency key.
-fn parse_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get(KEY_HEADER) else {
-        return Ok(None);
-    };
-    match value.to_str() {
-        Ok(key) if (1..=MAX_KEY_BYTES).contains(&key.len()) => Ok(Some(key.to_owned())),
-        _ => {
-            let detail = format!("Idempotency-Key must have 1 to {MAX_KEY_BYTES} ASCII characters");
-            Err(ApiError::invalid("Idempotency-Key", detail))
-        }
-    }
-}
-
 /// Checks a job and starts it.
 pub(super) async fn start(
     app: &Arc<App>,
@@ -161,7 +144,7 @@ pub(super) async fn start(
     let request = request.into_job_request();
     let (named, model) = (engine.as_deref(), request.model.as_deref());
     let snapshot = app.jobs.snapshot_for(operation, named, model).await?;
-    app.files.require_room(&user, 0).await?;
+    app.files.require_image_room(&user, 0).await?;
     let requester = auth::requester(app, &snapshot, &user, None).await?;
     let plan = JobPlan::new(snapshot, operation, named, model, requester)?;
     let edit = match operation {
@@ -178,8 +161,6 @@ pub(super) async fn start(
     let job = BackgroundJob {
         jobs: app.jobs.clone(),
         active_jobs: app.active_jobs.clone(),
-        files: app.files.clone(),
-        store: app.store.clone(),
         user,
         plan,
         request,
@@ -214,28 +195,12 @@ fn non_empty(text: Option<String>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use serde_json::json;
 
     use super::*;
 
     fn parse(body: Value) -> NewJobRequest {
         serde_json::from_value(body).unwrap()
-    }
-
-    #[test]
-    fn key_is_short_text() {
-        let key = |value: &[u8]| {
-            let mut headers = HeaderMap::new();
-            headers.insert(KEY_HEADER, HeaderValue::from_bytes(value).unwrap());
-            parse_key(&headers)
-        };
-        assert_eq!(parse_key(&HeaderMap::new()).unwrap(), None);
-        let longest = "k".repeat(MAX_KEY_BYTES);
-        assert_eq!(key(longest.as_bytes()).unwrap(), Some(longest.clone()));
-        for invalid in [&b""[..], &[0xff], format!("{longest}k").as_bytes()] {
-            assert!(key(invalid).is_err(), "{invalid:?}");
-        }
     }
 
     #[test]

@@ -159,6 +159,7 @@ async fn plan_job(
         request,
         edit,
         is_stored,
+        idempotency_key: None,
     }))
 }
 

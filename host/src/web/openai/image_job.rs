@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::jobs::{CompletedJob, JobPlan, JobRequest};
 use crate::store::{FileRow, User};
 use crate::web::error::{ApiError, OpenAiError};
+use crate::web::keyed_job::KeyedJob;
 
 /// A job that has not started. Boxed, because it passes through several futures.
 pub(super) struct ImageJob {
@@ -22,6 +23,8 @@ pub(super) struct ImageJob {
     pub(super) edit: Option<Edit>,
     /// Store the images for the user.
     pub(super) is_stored: bool,
+    /// The job has a row, and a repeated request gets its images.
+    pub(super) idempotency_key: Option<String>,
 }
 
 /// The images of a job.
@@ -56,11 +59,23 @@ impl ImageJob {
         if !self.is_stored {
             return Ok(());
         }
-        let room = self.app.files.require_room(&self.user, 0).await;
+        let room = self.app.files.require_image_room(&self.user, 0).await;
         room.map_err(ApiError::from)
     }
 
     async fn run_in(self: Box<Self>, context: &JobContext) -> Result<JobOutcome, OpenAiError> {
+        if let Some(key) = self.idempotency_key {
+            let job = KeyedJob {
+                app: self.app,
+                user: self.user,
+                plan: self.plan,
+                request: self.request,
+                edit: self.edit,
+                key,
+            };
+            let (completed, files) = job.run().await?;
+            return Ok(JobOutcome { completed, files });
+        }
         let app = &self.app;
         let completed = match self.edit {
             None => app.jobs.generate(&self.plan, self.request, context).await,

@@ -155,6 +155,7 @@ async fn plan_job(
         request: job_request,
         edit,
         is_stored: false,
+        idempotency_key: None,
     });
     Ok((job, delivery))
 }

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::web::auth::ImageCreator;
 use crate::web::error::{ApiError, OpenAiError};
 use crate::web::images::schema;
+use crate::web::keyed_job::IdempotencyKey;
 use crate::web::request_origin::RequestOrigin;
 
 /// The prompt of a variation.
@@ -59,6 +60,7 @@ struct VariationFields {
     tag = "openai",
     operation_id = "create_image_variation",
     summary = "Create variations of an image",
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key and fields within 24 hours gets the same images. At most 200 bytes.")),
     request_body(content = ImageVariationForm, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "the images", body = ImagesResponse),
@@ -74,10 +76,11 @@ pub(super) async fn create(
     State(app): State<Arc<App>>,
     ImageCreator(user): ImageCreator,
     origin: RequestOrigin,
+    key: IdempotencyKey,
     variation: Variation,
 ) -> Result<Response, OpenAiError> {
     let Variation { request, edit } = variation;
-    super::respond(app, user, origin, request, Some(edit)).await
+    super::respond(app, user, origin, key, request, Some(edit)).await
 }
 
 /// The edit that makes a variation.

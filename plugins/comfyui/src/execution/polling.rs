@@ -64,9 +64,27 @@ pub(super) fn is_job_over(prompt_id: &str) -> bool {
     )
 }
 
-/// Whether the server has the job, in its queue or in its history.
-pub(super) fn is_known(prompt_id: &str) -> Result<bool, Error> {
-    Ok(!matches!(request_state(prompt_id)?, JobState::Absent))
+/// What the server has of a job that an earlier attempt may have queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    Ended,
+    Queued,
+    Absent,
+}
+
+/// Looks for a job in the history and the queue. One look may fall between both.
+pub(super) fn find(prompt_id: &str) -> Result<Presence, Error> {
+    for look in 0..MAX_ABSENT_POLLS {
+        if look > 0 && !job::sleep(POLL_INTERVAL_MS) {
+            return Err(UpstreamError::Cancelled.into());
+        }
+        match request_state(prompt_id)? {
+            JobState::Ended(_) => return Ok(Presence::Ended),
+            JobState::Queued(_) => return Ok(Presence::Queued),
+            JobState::Absent => {}
+        }
+    }
+    Ok(Presence::Absent)
 }
 
 /// The number of jobs before ours, 0 if it runs; `None` if that is not known.

@@ -1,11 +1,11 @@
-//! Points of a change of an engine at which a test ends the server, as a crash of the machine does.
+//! Points of a change of an engine, and of a job, at which a test ends the server, as a crash of the machine does.
 //!
 //! `PINHOLE_CRASH_AT` names a point, or a point of one kind of change: `written` or `written:promoted`. Only debug
 //! builds read it, so a release build has none of these points.
 
-/// A point of a change of an engine.
+/// A point of a change of an engine, or of a job.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum CrashPoint {
+pub(crate) enum CrashPoint {
     /// The component is compiled, and its bytes are not stored.
     Compiled,
     /// Its bytes are stored, and it has no row.
@@ -18,6 +18,18 @@ pub(super) enum CrashPoint {
     Written,
     /// The new snapshot serves, and jobs finish with the old one.
     Published,
+    /// The row of a job exists, and the job waits.
+    JobAccepted,
+    /// The start of a job is stored.
+    JobStarted,
+    /// The note of a job's engine is stored.
+    JobNoted,
+    /// The mark of a job's order is stored, and the order is not sent.
+    JobMarked,
+    /// A job's images are in memory, and nothing of them is stored.
+    JobMade,
+    /// A job's images and its end are stored, and no client knows it.
+    JobEnded,
 }
 
 impl CrashPoint {
@@ -30,13 +42,19 @@ impl CrashPoint {
             Self::Prepared => "prepared",
             Self::Written => "written",
             Self::Published => "published",
+            Self::JobAccepted => "job-accepted",
+            Self::JobStarted => "job-started",
+            Self::JobNoted => "job-noted",
+            Self::JobMarked => "job-marked",
+            Self::JobMade => "job-made",
+            Self::JobEnded => "job-ended",
         }
     }
 
     /// Ends the process here if a test wants it. `change` is the word of the history for the change; empty before
     /// it is known.
     #[cfg(debug_assertions)]
-    pub(super) fn reach(self, change: &str) {
+    pub(crate) fn reach(self, change: &str) {
         static WANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
         #[expect(
             clippy::disallowed_methods,
@@ -56,5 +74,5 @@ impl CrashPoint {
     /// No release build has these points.
     #[cfg(not(debug_assertions))]
     #[inline(always)]
-    pub(super) const fn reach(self, _change: &str) {}
+    pub(crate) const fn reach(self, _change: &str) {}
 }

@@ -1,20 +1,28 @@
-//! A chat in a request: the client's copy of the chat and all its messages.
+//! The JSON of a chat as Open WebUI's clients and database have it: its fields and all its messages.
 
 use std::collections::HashSet;
 use std::fmt;
 
+use pinhole_ground::json_bounds::JsonBounds;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::store::{self, ChatMessage, MAX_MESSAGES, StoredMessage};
-use crate::web::error::ApiError;
 
+/// Length of the JSON of a chat, in bytes.
+pub const MAX_CHAT_BYTES: usize = 16 << 20;
+/// Bounds of the JSON of a chat.
+pub(crate) const CHAT_BOUNDS: JsonBounds = JsonBounds {
+    max_values: 200_000,
+    max_depth: 64,
+    max_string_bytes: MAX_CHAT_BYTES,
+};
 /// Length of a chat's title, in bytes.
-pub(super) const MAX_TITLE_BYTES: usize = 2_000;
+pub(crate) const MAX_TITLE_BYTES: usize = 2_000;
 /// Length of a message with all its fields, in bytes of JSON.
-pub(super) const MAX_MESSAGE_BYTES: usize = 4 << 20;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 /// Entries in the `files` of one message.
 const MAX_MESSAGE_FILES: usize = 100;
 /// Length of a message's id, in bytes.
@@ -22,15 +30,9 @@ const MAX_ID_BYTES: usize = 200;
 /// Length of a message's role, in bytes.
 const MAX_ROLE_BYTES: usize = 32;
 
-/// Chat to store. Other fields, such as a folder, are ignored.
-#[derive(Deserialize, ToSchema)]
-pub(super) struct ChatForm {
-    chat: ChatCopy,
-}
-
 /// A client's copy of a chat. Omitted fields keep their current value.
 #[derive(Default, ToSchema)]
-struct ChatCopy {
+pub(crate) struct ChatCopy {
     title: Option<String>,
     history: Option<ChatHistory>,
     /// Ignored: derived from `history`.
@@ -105,31 +107,67 @@ impl<'de> Deserialize<'de> for MessagesById {
     }
 }
 
-impl ChatForm {
+/// A field of a chat that cannot be stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct CopyError {
+    pub(crate) field: &'static str,
+    pub(crate) message: String,
+    /// The field is longer than its limit.
+    pub(crate) is_too_long: bool,
+}
+
+impl CopyError {
+    fn invalid(field: &'static str, message: String) -> Self {
+        Self {
+            field,
+            message,
+            is_too_long: false,
+        }
+    }
+}
+
+impl ChatCopy {
     /// Checks the limits.
-    pub(super) fn into_copy(self) -> Result<store::ChatCopy, ApiError> {
-        let Self { chat } = self;
-        if let Some(title) = &chat.title
+    pub(crate) fn into_store(self) -> Result<store::ChatCopy, CopyError> {
+        if let Some(title) = &self.title
             && (title.len() > MAX_TITLE_BYTES || title.contains('\0'))
         {
             let detail = format!("the title must be text of at most {MAX_TITLE_BYTES} bytes");
-            return Err(ApiError::invalid("title", detail));
+            return Err(CopyError::invalid("title", detail));
         }
-        let history = chat.history.map(ChatHistory::into_history).transpose()?;
+        let history = self.history.map(ChatHistory::into_history).transpose()?;
         Ok(store::ChatCopy {
-            title: chat.title,
+            title: self.title,
             history,
-            rest: chat.rest,
+            rest: self.rest,
         })
+    }
+
+    /// Replaces the title.
+    pub(crate) fn set_title(&mut self, title: String) {
+        self.title = Some(title);
+    }
+
+    /// Removes the messages without a role, which have only statuses or files. Returns their number.
+    pub(crate) fn remove_messages_without_role(&mut self) -> usize {
+        let Some(ChatHistory { messages, .. }) = &mut self.history else {
+            return 0;
+        };
+        let before = messages.0.len();
+        messages
+            .0
+            .retain(|(_, message)| message.contains_key("role"));
+        before - messages.0.len()
     }
 }
 
 impl ChatHistory {
-    fn into_history(self) -> Result<store::ChatHistory, ApiError> {
+    fn into_history(self) -> Result<store::ChatHistory, CopyError> {
         let MessagesById(messages) = self.messages;
         if messages.len() > MAX_MESSAGES {
             let detail = format!("the chat has more than {MAX_MESSAGES} messages");
-            return Err(ApiError::invalid("messages", detail));
+            return Err(CopyError::invalid("messages", detail));
         }
         if let Some(id) = &self.current_id {
             check_id("messages", "currentId", id)?;
@@ -153,10 +191,10 @@ impl ChatHistory {
 }
 
 /// Checks the fields of a message with this id.
-pub(in crate::web) fn parse_message(
+pub(crate) fn parse_message(
     id: String,
     mut message: Map<String, Value>,
-) -> Result<ChatMessage, ApiError> {
+) -> Result<ChatMessage, CopyError> {
     // Derived from the key, and from the parents of the other messages.
     message.remove("id");
     message.remove("childrenIds");
@@ -202,7 +240,11 @@ pub(in crate::web) fn parse_message(
     let values = files.iter().chain(message.values()).chain([&content]);
     if values.map(json_bytes).sum::<usize>() > MAX_MESSAGE_BYTES {
         let detail = format!("message {id} is longer than {MAX_MESSAGE_BYTES} bytes");
-        return Err(ApiError::too_long("messages", detail));
+        return Err(CopyError {
+            field: "messages",
+            message: detail,
+            is_too_long: true,
+        });
     }
     Ok(ChatMessage {
         stored: StoredMessage {
@@ -225,16 +267,16 @@ fn json_bytes(value: &Value) -> usize {
 }
 
 /// Checks an id that a client chose. `field` and `name` are for the error.
-pub(in crate::web) fn check_id(field: &str, name: &str, id: &str) -> Result<(), ApiError> {
+pub(crate) fn check_id(field: &'static str, name: &str, id: &str) -> Result<(), CopyError> {
     if (1..=MAX_ID_BYTES).contains(&id.len()) && !id.contains(char::is_control) {
         return Ok(());
     }
     let detail = format!("{name} must be one line of 1 to {MAX_ID_BYTES} bytes");
-    Err(ApiError::invalid(field, detail))
+    Err(CopyError::invalid(field, detail))
 }
 
-fn invalid_message(id: &str, problem: &str) -> ApiError {
-    ApiError::invalid("messages", format!("message {id} {problem}"))
+fn invalid_message(id: &str, problem: &str) -> CopyError {
+    CopyError::invalid("messages", format!("message {id} {problem}"))
 }
 
 #[cfg(test)]
@@ -244,13 +286,12 @@ mod tests {
     use super::*;
 
     fn parse_copy(chat: &str) -> Result<store::ChatCopy, String> {
-        let form: ChatForm = serde_json::from_str(&format!("{{\"chat\": {chat}}}"))
-            .map_err(|error| error.to_string())?;
-        form.into_copy().map_err(|error| format!("{error:?}"))
+        let copy: ChatCopy = serde_json::from_str(chat).map_err(|error| error.to_string())?;
+        copy.into_store().map_err(|error| error.to_string())
     }
 
     #[test]
-    fn chat_form_retains_message_order_and_drops_derived_fields() {
+    fn chat_copy_retains_message_order_and_drops_derived_fields() {
         let copy = parse_copy(
             r#"{"title": "Foxes", "models": ["m"], "messages": [5],
                 "history": {"currentId": "a", "messages": {
@@ -274,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn chat_form_names_invalid_field() {
+    fn chat_copy_names_invalid_field() {
         let message = |message: &str| {
             format!(r#"{{"history": {{"messages": {{"m1": {message}}}, "currentId": null}}}}"#)
         };

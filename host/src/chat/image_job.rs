@@ -159,7 +159,7 @@ async fn run(chat: &Chat, turn: &Turn, mut job: TurnJob) -> Result<TurnImages, F
         chat.jobs
             .check(&plan, &job.request, edit.as_ref())
             .map_err(Failure::Job)?;
-        record = start_record(chat, turn, &plan, &job, edit.as_ref()).await?;
+        record = Some(start_record(chat, turn, &plan, &job, edit.as_ref()).await?);
     }
     if let Some(run) = &record {
         turn.upstream_work.set_job(run.released());
@@ -213,14 +213,14 @@ async fn run(chat: &Chat, turn: &Turn, mut job: TurnJob) -> Result<TurnImages, F
     }
 }
 
-/// Adds the row of a job. `None` if there is no such row; the job runs anyway, unless the server shuts down.
+/// Adds the row of a job.
 async fn start_record(
     chat: &Chat,
     turn: &Turn,
     plan: &JobPlan,
     job: &TurnJob,
     edit: Option<&Edit>,
-) -> Result<Option<JobRun>, Failure> {
+) -> Result<JobRun, Failure> {
     let chat_id = turn.chat_id.as_deref();
     let record = RequestRecord::new(&job.request, turn.engine.as_deref(), edit);
     let new = NewJob {
@@ -244,14 +244,13 @@ async fn start_record(
         ),
         idempotency: None,
     };
-    match chat.active_jobs.add(new).await {
-        Ok(run) => Ok(Some(run)),
-        Err(error @ AcceptError::ShuttingDown) => Err(Failure::Other(error.to_string())),
-        Err(error) => {
-            tracing::error!("cannot record the job of a chat: {error}");
-            Ok(None)
+    chat.active_jobs.add(new).await.map_err(|error| {
+        if let AcceptError::Store(error) = error {
+            tracing::error!("cannot store the job of a chat: {error}");
+            return Failure::Other("the server's database cannot be reached: send it again".into());
         }
-    }
+        Failure::Other(error.to_string())
+    })
 }
 
 /// Stores the images of a job with the turn's message.

@@ -145,8 +145,8 @@ impl ActiveJobs {
             })
     }
 
-    /// Accepts a job: writes its row, and tells the user's clients. The job of a chat runs even if its row cannot be
-    /// written, because its image must not be lost.
+    /// Accepts a job: writes its row, and tells the user's clients. If no other process continues jobs, the job of a chat
+    /// runs even if its row cannot be written, because its image must not be lost.
     pub async fn add(&self, new: NewJob<'_>) -> Result<JobRun, AcceptError> {
         if self.is_draining() {
             return Err(AcceptError::ShuttingDown);
@@ -170,10 +170,9 @@ impl ActiveJobs {
                 run.abandon();
                 return Err(error.into());
             }
-            Err(error) => {
-                tracing::error!("cannot store job {}, it runs anyway: {error}", row.id);
-                run.forget_journal();
-            }
+            // Its row may exist, and then another process would order the image again. Dropping `run` ends the row.
+            Err(error) if self.lease.is_some() => return Err(error.into()),
+            Err(error) => tracing::error!("cannot store job {}, it runs anyway: {error}", row.id),
         }
         run.set_accepted();
         CrashPoint::JobAccepted.reach("");

@@ -90,12 +90,6 @@ impl JobRun {
         self.active.emit(&self.events);
     }
 
-    /// The row does not exist, so nothing can be stored with it.
-    pub(super) fn forget_journal(&mut self) {
-        self.context.journal = None;
-        self.entries = None;
-    }
-
     /// The row does not exist, and dropping this does nothing.
     pub(super) fn abandon(&mut self) {
         self.jobs.remove(&self.context.job);

@@ -47,3 +47,31 @@ async fn end_is_stored_once_the_database_can() {
     let url = ended["files"][0]["url"].as_str().unwrap();
     assert_eq!(server.get(url).send().await.unwrap().status(), 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turn_whose_job_cannot_be_stored_orders_nothing_if_others_continue_jobs() {
+    let upstream = FakeUpstream::json(200, image_response()).await;
+    let base = format!("{}/v1", upstream.url());
+    let variables = [
+        ("IMAGES_OPENAI_API_BASE_URL", base.as_str()),
+        ("PINHOLE_DURABLE_JOBS", "on"),
+    ];
+    let server = TestServer::with_engine("openai", &variables).await;
+    let turn = json!({
+        "model": "m", "chat_id": "local:x", "id": "a1", "features": {"image_generation": true},
+        "messages": [{"role": "user", "content": "a fox"}],
+    });
+    let lock = server.database.lock().await;
+    let (_, response) = server.post_json("/api/chat/completions", &turn).await;
+    let reason = "the server's database cannot be reached: send it again";
+    assert!(response.to_string().contains(reason), "{response}");
+    assert_eq!(upstream.request_lines(), [""; 0]);
+    lock.unlock().await;
+    // Its row may exist: it is ended until that succeeds.
+    server.app.active_jobs.store_ends().await;
+    server.app.active_jobs.wait_until_idle().await;
+
+    let (_, response) = server.post_json("/api/chat/completions", &turn).await;
+    assert!(!response.to_string().contains(reason), "{response}");
+    assert_eq!(upstream.request_lines().len(), 1);
+}

@@ -6,6 +6,8 @@ mod open_webui_settings;
 mod outages;
 mod rates;
 mod redis_cluster;
+mod redis_sentinel;
+mod redis_server;
 mod sharing;
 mod stop;
 

@@ -18,6 +18,17 @@ pub(crate) fn build_server(workspace: &Workspace) -> Result<()> {
     workspace.build("the server", &["build", "--workspace", "--bin", "pinhole"])
 }
 
+/// Builds the server and all tests. Together they use all processors.
+pub(crate) fn build_server_and_tests(workspace: &Workspace) -> Result<()> {
+    announce_build(
+        "building the server and the tests",
+        &workspace.server_program(),
+        "10 minutes",
+    );
+    let arguments = ["build", "--workspace", "--bin", "pinhole", "--tests"];
+    workspace.build("the server or a test", &arguments)
+}
+
 /// Builds the server, optimized.
 pub(crate) fn build_release_server(workspace: &Workspace) -> Result<()> {
     announce_build(

@@ -13,13 +13,18 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::steps::announce;
-use crate::test::{self, ON_POSTGRES, STORED_STATE_TESTS};
+use crate::test;
 use crate::workspace::Workspace;
 
 /// The directory of the files.
 const DIRECTORY: &str = "tests/sql";
 /// The tests of the store.
 const STORE_TESTS: &str = "(package(pinhole) & test(/^store::/))";
+/// The integration tests whose servers store something.
+const STORED_STATE_TESTS: &str =
+    "binary(it) & test(/^(accounts|chats|files|gallery|jobs_api|settings)::/)";
+/// The variable with which the servers of tests use PostgreSQL.
+const ON_POSTGRES: (&str, &str) = ("PINHOLE_TEST_DATABASE", "postgres");
 /// How a message about a prepared statement begins. Its name and text follow.
 const EXECUTION: &str = "execute ";
 /// The first words of statements that read or change rows.

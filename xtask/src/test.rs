@@ -23,11 +23,8 @@ pub(crate) const POSTGRES_URL: &str = "PINHOLE_TEST_POSTGRES";
 const POSTGRES_PROGRAMS: &str = "PINHOLE_TEST_POSTGRES_PROGRAMS";
 /// The variable with the URL of a Redis.
 pub(crate) const REDIS_URL: &str = "PINHOLE_TEST_REDIS";
-/// The variable with which the servers of tests use PostgreSQL.
-pub(crate) const ON_POSTGRES: (&str, &str) = ("PINHOLE_TEST_DATABASE", "postgres");
-/// The integration tests that run on both databases.
-pub(crate) const STORED_STATE_TESTS: &str =
-    "binary(it) & test(/^(accounts|chats|files|gallery|jobs_api|settings)::/)";
+/// The variable with the program `faketime`, which starts a server with another clock.
+const FAKETIME: &str = "PINHOLE_TEST_FAKETIME";
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -103,10 +100,15 @@ pub(crate) fn run(workspace: &Workspace, options: &Options, setup: Setup<'_>) ->
     let nextest = CARGO_NEXTEST.ensure_installed(workspace)?;
     let has_pages = pages::build(workspace)?;
     engines::build_with_test_guests(workspace)?;
-    programs::build_server(workspace)?;
+    let runs_all = options.typed().is_empty();
+    if runs_all {
+        programs::build_server_and_tests(workspace)?;
+    } else {
+        programs::build_server(workspace)?;
+    }
     compile_engines(workspace)?;
     authors::install_packages(workspace)?;
-    if options.typed().is_empty() {
+    if runs_all {
         clients::run(workspace)?;
         if has_pages {
             pages::test(workspace)?;
@@ -129,31 +131,24 @@ pub(crate) fn run(workspace: &Workspace, options: &Options, setup: Setup<'_>) ->
         "3 minutes",
     );
     let server_program = workspace.server_program();
-    let run = |arguments: &[&str], further: &[(&str, &str)]| {
-        let mut command = workspace.cargo_command(&nextest, arguments);
-        if let Some(postgres) = &postgres {
-            command.env(POSTGRES_URL, postgres.url());
-            command.env(POSTGRES_PROGRAMS, postgres.programs());
-        }
-        command.envs(buckets.variables());
-        if let Some(redis) = &redis {
-            command.env(REDIS_URL, redis.url());
-        }
-        command.envs(setup.variables.iter().chain(further).copied());
-        run_with_test_environment(workspace, command, &server_program)
-    };
-    let exit_code = run(&options.nextest_arguments(), &[])?;
-    if postgres.is_none() || !options.typed().is_empty() {
-        return Ok(exit_code);
+    let mut command = workspace.cargo_command(&nextest, &options.nextest_arguments());
+    if let Some(postgres) = &postgres {
+        command.env(POSTGRES_URL, postgres.url());
+        command.env(POSTGRES_PROGRAMS, postgres.programs());
     }
-    announce("running the tests of stored state with PostgreSQL");
-    let arguments = ["nextest", "run", "--workspace", "-E", STORED_STATE_TESTS];
-    let exit_code_of_postgres = run(&arguments, &[ON_POSTGRES])?;
-    Ok(if exit_code == ExitCode::SUCCESS {
-        exit_code_of_postgres
-    } else {
-        exit_code
-    })
+    command.envs(buckets.variables());
+    if let Some(redis) = &redis {
+        command.env(REDIS_URL, redis.url());
+    }
+    match packages::install_system_package("faketime") {
+        Ok(()) => command.env(FAKETIME, "faketime"),
+        Err(error) => {
+            announce(&format!("skipping servers with other clocks: {error}"));
+            &mut command
+        }
+    };
+    command.envs(setup.variables.iter().copied());
+    run_with_test_environment(workspace, command, &server_program)
 }
 
 /// Compiles the engines once for all tests: each test runs in a process of its own, with a data

@@ -16,7 +16,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
 pub use location::{DatabaseLocation, PostgresServer};
-pub(super) use postgres::{PostgresConnection, PostgresPool, is_lost};
+pub(super) use postgres::{BEGIN_LIMITED, PostgresConnection, PostgresPool, is_lost};
 use query::Executor;
 pub(super) use query::{Parameter, Query, query};
 pub(super) use row::Row;

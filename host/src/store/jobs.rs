@@ -3,7 +3,6 @@
 use super::database::{Connection, query};
 use super::job_leases::{LEASE_SECS, end_attempt};
 use super::job_row::{COLUMNS, Idempotency, JobFilter, JobRow, job_from_row};
-use super::users::lock_user;
 use super::{Store, now};
 
 /// Ended jobs of one user that are stored.
@@ -18,16 +17,20 @@ impl Store {
     /// Removes the user's oldest jobs beyond [`MAX_STORED_JOBS`].
     pub async fn add_job(&self, job: &JobRow) -> sqlx::Result<Option<JobRow>> {
         let mut write = self.begin().await?;
-        if let Some(Idempotency { key, .. }) = &job.idempotency {
-            lock_user(&mut write, &job.user_id).await?;
-            free_key(&mut write, &job.user_id, key).await?;
+        // Another request with this key may be inserting its job: that one is waited for.
+        while !insert(&mut write, job).await? {
+            let Some(Idempotency { key, .. }) = &job.idempotency else {
+                break;
+            };
+            if free_key(&mut write, &job.user_id, key).await? {
+                continue;
+            }
             let existing = find_by_key(&mut write, &job.user_id, key).await?;
             if existing.is_some() {
                 write.commit().await?;
                 return Ok(existing);
             }
         }
-        insert(&mut write, job).await?;
         remove_surplus(&mut write, &job.user_id).await?;
         write.commit().await?;
         Ok(None)
@@ -136,7 +139,8 @@ impl Store {
     }
 }
 
-async fn insert(connection: &mut Connection, job: &JobRow) -> sqlx::Result<()> {
+/// Returns false if the user has a job with the same idempotency key.
+async fn insert(connection: &mut Connection, job: &JobRow) -> sqlx::Result<bool> {
     let (key, request_hash) = match &job.idempotency {
         Some(it) => (Some(it.key.as_str()), Some(it.request_hash.as_str())),
         None => (None, None),
@@ -148,7 +152,10 @@ async fn insert(connection: &mut Connection, job: &JobRow) -> sqlx::Result<()> {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, ",
     )
     .push(connection.dialect().current_secs())
-    .push(" + $21)")
+    .push(
+        " + $21)
+         ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING",
+    )
     .bind(&job.id)
     .bind(&job.user_id)
     .bind(&job.origin)
@@ -172,11 +179,11 @@ async fn insert(connection: &mut Connection, job: &JobRow) -> sqlx::Result<()> {
     .bind(LEASE_SECS)
     .execute(connection)
     .await
-    .map(|_| ())
+    .map(|inserted| inserted > 0)
 }
 
-/// Removes an expired key from its job.
-async fn free_key(connection: &mut Connection, user_id: &str, key: &str) -> sqlx::Result<()> {
+/// Removes a key from its job if it has expired. Returns false if it has not.
+async fn free_key(connection: &mut Connection, user_id: &str, key: &str) -> sqlx::Result<bool> {
     query(
         "UPDATE jobs SET idempotency_key = NULL
          WHERE user_id = $1 AND idempotency_key = $2 AND created_at <= $3",
@@ -186,7 +193,7 @@ async fn free_key(connection: &mut Connection, user_id: &str, key: &str) -> sqlx
     .bind(now() - i64::from(IDEMPOTENCY_SECS))
     .execute(connection)
     .await
-    .map(|_| ())
+    .map(|freed| freed > 0)
 }
 
 async fn find_by_key(

@@ -17,14 +17,11 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 use super::Store;
-use super::database::{Connection, PostgresPool};
+use super::database::{BEGIN_LIMITED, Connection, PostgresConnection, PostgresPool};
 use super::identity_cache::{IdentityCache, IdentityChange};
 
 /// How long a write waits for those of this process that came before it.
 const MAX_QUEUE_TIME: Duration = Duration::from_secs(2);
-
-/// Begins a transaction of PostgreSQL, and limits how long it waits for rows that others have locked.
-const BEGIN_POSTGRES: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
 
 /// What transactions that write start from.
 #[derive(Debug)]
@@ -109,7 +106,7 @@ impl Store {
     pub(super) async fn begin(&self) -> sqlx::Result<Write<'_>> {
         match &*self.writer {
             Writer::Sqlite(writer) => writer.take(true).await,
-            Writer::Postgres(pool) => begin_on_postgres(pool).await,
+            Writer::Postgres(pool) => Ok(on_postgres(pool.begin(BEGIN_LIMITED).await?)),
         }
     }
 
@@ -121,21 +118,20 @@ impl Store {
         self.begin().await
     }
 
-    /// Prepares a single statement, which needs no transaction on SQLite.
+    /// Prepares a single statement, which needs no transaction.
     pub(super) async fn begin_statement(&self) -> sqlx::Result<Write<'_>> {
         match &*self.writer {
             Writer::Sqlite(writer) => writer.take(false).await,
-            Writer::Postgres(pool) => begin_on_postgres(pool).await,
+            Writer::Postgres(pool) => Ok(on_postgres(pool.acquire().await?)),
         }
     }
 }
 
-async fn begin_on_postgres<'a>(pool: &PostgresPool) -> sqlx::Result<Write<'a>> {
-    let connection = pool.begin(BEGIN_POSTGRES).await?;
-    Ok(Write {
+fn on_postgres<'a>(connection: PostgresConnection) -> Write<'a> {
+    Write {
         connection: Connection::Postgres(connection),
         turn: None,
-    })
+    }
 }
 
 impl Write<'_> {

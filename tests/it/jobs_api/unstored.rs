@@ -71,7 +71,7 @@ async fn turn_whose_job_cannot_be_stored_orders_nothing_if_others_continue_jobs(
     server.app.active_jobs.store_ends().await;
     server.app.active_jobs.wait_until_idle().await;
 
-    let (_, response) = server.post_json("/api/chat/completions", &turn).await;
-    assert!(!response.to_string().contains(reason), "{response}");
+    let (_, next) = server.post_json("/api/chat/completions", &turn).await;
+    assert!(!next.to_string().contains(reason), "{next}");
     assert_eq!(upstream.request_lines().len(), 1);
 }

@@ -79,7 +79,7 @@ pub struct State {
     /// The call's place, if a request may hold it after the job was cancelled.
     pub(crate) place: Option<Place>,
     pub(crate) recorder: Option<Arc<CallRecorder>>,
-    /// A host function has told the guest that the job is cancelled. Its requests may now stop the upstream's work.
+    /// The guest knows that the job is cancelled: a host function reported it. Its requests may stop the upstream's work.
     pub(crate) knows_cancel: bool,
     audit: AuditLog,
     epochs: EpochClock,

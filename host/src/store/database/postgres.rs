@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Postgres};
+use sqlx::{AssertSqlSafe, Connection, Executor, Postgres};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -18,6 +18,12 @@ use super::PostgresServer;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement runs. A server that is gone without a word is noticed then.
 const MAX_STATEMENT_TIME: Duration = Duration::from_secs(30);
+/// Begins a transaction, and limits how long it waits for rows that others have locked.
+pub(in crate::store) const BEGIN_LIMITED: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
+/// How long a statement outside of a transaction waits for rows that others have locked.
+const LIMIT_LOCK_TIME: &str = "SET lock_timeout = '5s'";
+/// A connection that was unused for longer is tried before it is used: its server may be gone.
+const MAX_UNTRIED_TIME: Duration = Duration::from_secs(1);
 /// How long an unused connection stays open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -42,14 +48,33 @@ pub(in crate::store) struct PostgresConnection {
 impl PostgresPool {
     /// Opens no connection yet.
     pub(in crate::store) fn new(server: &PostgresServer, size: u32) -> Self {
+        let has_named_statements = server.has_named_statements;
         let pool = PgPoolOptions::new()
             .max_connections(size)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(IDLE_TIMEOUT)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > MAX_UNTRIED_TIME {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    // PgBouncer gives a connection to another client after each transaction.
+                    if has_named_statements {
+                        connection.execute(LIMIT_LOCK_TIME).await?;
+                    }
+                    Ok(())
+                })
+            })
             .connect_lazy_with(server.options().clone());
         Self {
             pool,
-            has_named_statements: server.has_named_statements,
+            has_named_statements,
         }
     }
 
@@ -60,7 +85,7 @@ impl PostgresPool {
     /// A connection for statements that need no transaction.
     pub(in crate::store) async fn acquire(&self) -> sqlx::Result<PostgresConnection> {
         if !self.has_named_statements {
-            return self.begin("BEGIN").await;
+            return self.begin(BEGIN_LIMITED).await;
         }
         Ok(self.connection(self.pool.acquire().await?))
     }

@@ -106,7 +106,7 @@ impl fmt::Debug for Cluster {
 }
 
 /// Checks that Redis can be reached. The error names no URL.
-pub async fn check(config: &RedisConfig) -> Result<(), String> {
+pub async fn check(config: &RedisConfig) -> anyhow::Result<()> {
     let ping = async {
         match config.endpoint.connect().await? {
             Connection::Single(mut it) => redis::cmd("PING").exec_async(&mut it).await,
@@ -114,9 +114,12 @@ pub async fn check(config: &RedisConfig) -> Result<(), String> {
         }
     };
     let limit = CONNECT_TIMEOUT.saturating_add(RESPONSE_TIMEOUT);
-    link::within(limit, ping)
-        .await
-        .map_err(|error| link::describe(&error))
+    link::within(limit, ping).await.map_err(|error| {
+        anyhow::anyhow!(
+            "cannot reach the Redis of REDIS_URL: {}; start it, or correct or unset the variable",
+            link::describe(&error)
+        )
+    })
 }
 
 impl Cluster {

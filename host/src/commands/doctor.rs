@@ -113,12 +113,7 @@ impl Checks {
         let Some(redis) = &config.redis else { return };
         match cluster::check(redis).await {
             Ok(()) => self.add(NAME, Status::Ok, "the Redis of REDIS_URL responds"),
-            Err(error) => {
-                let message = format!(
-                    "cannot reach the Redis of REDIS_URL: {error}; start it, or correct the variable"
-                );
-                self.add(NAME, Status::Warning, message);
-            }
+            Err(error) => self.add(NAME, Status::Failed, error.to_string()),
         }
     }
 

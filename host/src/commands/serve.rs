@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::routing::get;
 use pinhole::app::{self, App};
+use pinhole::cluster;
 use pinhole::config::{Config, ListenAddress};
 use pinhole::control;
 use pinhole::files;
@@ -60,6 +61,9 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
         None => None,
     };
     files::check_provider(&config.storage_provider).await?;
+    if let Some(redis) = &config.redis {
+        cluster::check(redis).await?;
+    }
     // Held until the process ends.
     let lock = app::lock_data_dir(config)?;
     let (app, engine_start) = App::start(config).await?;

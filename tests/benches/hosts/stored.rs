@@ -7,6 +7,10 @@ use crate::load::{Load, Round, STORED};
 use crate::spread::median;
 
 const ROUNDS: usize = 9;
+/// The same for an upstream that takes as long as a fast model.
+const SLOW_ROUNDS: usize = 3;
+const SLOW_MS: u64 = 1_000;
+const SLOW_REQUESTS: usize = 4;
 /// Of SQLite without durable jobs.
 const GOAL: f64 = 0.9;
 
@@ -51,23 +55,7 @@ pub(crate) fn run(bench: &HostsBench) {
             start("stored-after-disk", Some(&after_disk)),
         ),
     ];
-    for round in 0..=bench.repetitions(ROUNDS) {
-        for turn in 0..sides.len() {
-            // Each side is first equally often.
-            let index = (turn + round) % sides.len();
-            let Side {
-                load,
-                hosts,
-                rounds,
-                ..
-            } = &mut sides[index];
-            let measured = load.run(&[&hosts.servers[0]]);
-            // The first one warms up.
-            if round > 0 {
-                rounds.push(measured);
-            }
-        }
-    }
+    measure(&mut sides, bench.repetitions(ROUNDS));
     let [sqlite, durable, on_disk] = &sides;
     for side in &sides {
         let rate = median(side.rounds.iter().map(Round::images_per_second).collect());
@@ -79,6 +67,31 @@ pub(crate) fn run(bench: &HostsBench) {
     goals.figure(name, ratio(on_disk, sqlite), "");
     bench.count_statements(&durable.hosts, &at_once);
     bench.measure_commits(&after_disk);
+    for side in &mut sides {
+        side.rounds.clear();
+        side.load.delay_ms = SLOW_MS;
+        side.load.requests = SLOW_REQUESTS;
+    }
+    measure(&mut sides, bench.repetitions(SLOW_ROUNDS));
+    for side in &sides[1..] {
+        let name = format!("{}, of SQLite, upstream of 1 s", side.name);
+        bench.goals.figure(&name, ratio(side, &sides[0]), "");
+    }
+}
+
+/// Runs all sides in turn, this often after a round that warms up.
+fn measure(sides: &mut [Side<'_>], rounds: usize) {
+    for round in 0..=rounds {
+        for turn in 0..sides.len() {
+            // Each side is first equally often.
+            let index = (turn + round) % sides.len();
+            let side = &mut sides[index];
+            let measured = side.load.run(&[&side.hosts.servers[0]]);
+            if round > 0 {
+                side.rounds.push(measured);
+            }
+        }
+    }
 }
 
 /// With `has_rows`, each image is a job with a row.

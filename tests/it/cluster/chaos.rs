@@ -4,7 +4,7 @@
 //! each caller gets a response or a broken connection. All choices derive from a seed, which is printed. The times at
 //! which they meet the jobs differ between runs.
 //!
-//! `cargo xtask chaos` runs it longer.
+//! `cargo xtask chaos` runs it longer. A second test only restarts the hosts, one after the other, as an upgrade does.
 
 mod callers;
 mod faults;
@@ -26,6 +26,19 @@ use upstreams::Upstreams;
 const DEFAULT_SECS: u64 = 60;
 /// In a run of this length, failures can outlast a lease.
 const LONG_RUN: Duration = Duration::from_secs(300);
+/// How long clients send jobs while hosts are upgraded one after the other.
+const UPGRADE_TIME: Duration = Duration::from_secs(15);
+/// What they may see meanwhile: images, and requests that were not accepted. All but turns are then repeated.
+const OUTCOMES_OF_UPGRADE: [&str; 8] = [
+    "image: status 200",
+    "job of comfyui: done",
+    "job of openai: done",
+    "request: broken connection",
+    "request: status 503",
+    "turn: broken connection",
+    "turn: image",
+    "turn: refused",
+];
 /// How long jobs may run after all failures have ended: the leases of three attempts, and the work.
 const MAX_SETTLE_TIME: Duration = Duration::from_secs(180);
 
@@ -72,6 +85,37 @@ async fn jobs_end_once_whatever_fails() {
     hosts.save_logs();
     outcome::print_take_overs(take_over_times.concat());
     callers.print();
+    outcome::check_orders(&hosts, &upstreams).await;
+    outcome::check_images(&hosts, &callers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn restart_of_one_host_after_the_other_loses_no_accepted_job() {
+    let (Some(postgres), Ok(redis)) = (postgres_server(), std::env::var("PINHOLE_TEST_REDIS"))
+    else {
+        eprintln!("skipped: no PostgreSQL or no Redis");
+        return;
+    };
+    let seed = fastrand::u64(..);
+    let upstreams = Arc::new(Upstreams::start().await);
+    let hosts = Arc::new(Hosts::start(postgres, &redis, &upstreams, seed).await);
+    let random = fastrand::Rng::with_seed(seed);
+    let callers = Arc::new(Callers::new(hosts.clone(), random));
+    let (calls, ()) = tokio::join!(callers.call_for(UPGRADE_TIME), async {
+        for host in &hosts.all {
+            hosts.restart(host).await;
+        }
+    });
+    let settle = async {
+        calls.join_all().await;
+        outcome::wait_for_ends(&hosts).await;
+    };
+    timeout(MAX_SETTLE_TIME, settle).await.expect("jobs end");
+    hosts.save_logs();
+    callers.print();
+    let seen = callers.outcomes();
+    let is_expected = |outcome: &String| OUTCOMES_OF_UPGRADE.contains(&outcome.as_str());
+    assert!(seen.iter().all(is_expected), "{seen:?}");
     outcome::check_orders(&hosts, &upstreams).await;
     outcome::check_images(&hosts, &callers).await;
 }

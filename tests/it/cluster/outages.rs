@@ -101,7 +101,7 @@ async fn no_request_fails_or_waits_while_redis_does_not_respond() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn server_starts_without_its_redis() {
+async fn events_reach_their_own_host_without_redis() {
     let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", unused.local_addr().unwrap());
     drop(unused);

@@ -62,6 +62,23 @@ fn database_that_cannot_be_used_stops_the_start() {
 }
 
 #[test]
+fn redis_that_cannot_be_reached_stops_the_start() {
+    let (_socket, url) = closed_port();
+    let url = url.replace("http://", "redis://ada:s3cret-4711@");
+    let program = Program::new(&[]).with("REDIS_URL", &url);
+    let line = program.run(SERVE).failed(1);
+    assert!(
+        line.contains("cannot reach the Redis of REDIS_URL"),
+        "{line}"
+    );
+    assert!(line.contains("correct or unset the variable"), "{line}");
+    assert!(!line.contains("s3cret-4711"), "{line}");
+    let check = program.run(&["doctor"]);
+    assert_eq!(check.code, Some(1), "{check:?}");
+    assert!(!check.out.contains("s3cret-4711"), "{check:?}");
+}
+
+#[test]
 fn missing_database_and_unknown_user_are_named() {
     let Some(server) = postgres_server() else {
         return;

@@ -72,6 +72,11 @@ impl Callers {
         }
     }
 
+    /// What the callers saw.
+    pub(super) fn outcomes(&self) -> Vec<String> {
+        self.outcomes.lock().unwrap().keys().cloned().collect()
+    }
+
     fn count(&self, outcome: impl Into<String>) {
         let mut outcomes = self.outcomes.lock().unwrap();
         *outcomes.entry(outcome.into()).or_default() += 1;

@@ -155,6 +155,15 @@ impl Hosts {
         running.id.clone()
     }
 
+    /// Stops the process of a host as an upgrade does, and starts another one.
+    pub(super) async fn restart(&self, host: &Host) {
+        self.save_log(host);
+        let process = host.running().process.take().unwrap();
+        let stopping = tokio::task::spawn_blocking(move || process.shut_down());
+        stopping.await.unwrap().unwrap();
+        self.start_host(host).await;
+    }
+
     /// Waits until each job that a killed host had was taken or has ended. Returns how long each took.
     pub(super) async fn take_over_times(&self, id: &str, killed: Instant) -> Vec<Duration> {
         let mut looks = tokio::time::interval(LOOK_INTERVAL);

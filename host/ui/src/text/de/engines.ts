@@ -211,6 +211,15 @@ export const engines: Text["engines"] = {
     },
   },
 
+  hosts: {
+    title: "Server",
+    loaded: "Hat die neueste Version in Betrieb",
+    loading: "Lädt sie",
+    cannot: "Kann sie nicht laden",
+    program: (version) => `Pinhole ${version}`,
+    problem: (text) => `Die neueste Version: ${text}`,
+  },
+
   traffic: {
     lead: "Was dieser Bilddienst in den letzten 24 Stunden seit dem Start des Servers gesendet und empfangen hat.",
     upstream: "Server",

@@ -212,6 +212,15 @@ export const engines = {
     } as Record<string, string>,
   },
 
+  hosts: {
+    title: "Servers",
+    loaded: "Serves the newest version",
+    loading: "Loads it",
+    cannot: "Cannot load it",
+    program: (version: string) => `Pinhole ${version}`,
+    problem: (text: string) => `The newest version ${text}`,
+  },
+
   traffic: {
     lead: "What this engine sent and received in the last 24 hours, since the server started.",
     upstream: "Upstream",

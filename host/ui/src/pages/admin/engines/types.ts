@@ -11,6 +11,7 @@ export type InstallReport = Schemas["InstallReport"];
 export type HistoryEntry = Schemas["HistoryEntry"];
 
 export type EngineDescription = Schemas["EngineDescription"];
+export type EngineHost = Schemas["EngineHost"];
 export type ServingComponent = Schemas["ServingComponent"];
 export type PendingComponent = Schemas["PendingComponent"];
 export type BindingDetails = Schemas["BindingDetails"];

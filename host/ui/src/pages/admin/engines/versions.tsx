@@ -4,6 +4,7 @@ import { useAction } from "../../../components/resource.ts";
 import { IconPin } from "../../../icons.ts";
 import { t } from "../../../text/index.ts";
 import { History } from "./history.tsx";
+import { Hosts } from "./hosts.tsx";
 import { abort, promote, setPinned } from "./requests.ts";
 import { RollbackDialog } from "./rollback_dialog.tsx";
 import type { EngineDescription, VersionStatus } from "./types.ts";
@@ -16,7 +17,7 @@ interface VersionsProps {
 }
 
 /** The versions of an engine, what can be done with each, and what happened before. */
-export function Versions({ engine: { engine }, onChange, onReview }: VersionsProps) {
+export function Versions({ engine: { engine, hosts }, onChange, onReview }: VersionsProps) {
   const [chosen, setChosen] = useState<VersionStatus | undefined>();
   const change = useAction(async (action: (name: string) => Promise<unknown>) => {
     await action(engine.name);
@@ -50,6 +51,7 @@ export function Versions({ engine: { engine }, onChange, onReview }: VersionsPro
           </button>
         </div>
       )}
+      <Hosts hosts={hosts} />
       <History engine={engine} />
       {chosen && <RollbackDialog engine={engine} version={chosen} onDone={onChange} onClose={() => setChosen(undefined)} />}
     </>

@@ -66,7 +66,6 @@ impl RedisServer {
 
     /// Waits until the response to a command contains a text.
     pub(super) async fn wait_for(&self, words: &[&str], expected: &str) {
-        let mut connection = self.connect().await;
         let mut command = redis::cmd(words[0]);
         for word in &words[1..] {
             command.arg(*word);
@@ -74,8 +73,10 @@ impl RedisServer {
         let mut attempts = tokio::time::interval(Duration::from_millis(50));
         loop {
             attempts.tick().await;
-            let response: redis::Value = command.query_async(&mut connection).await.unwrap();
-            if format!("{response:?}").contains(expected) {
+            // A replica that becomes the primary closes its connections.
+            let mut connection = self.connect().await;
+            let response = command.query_async::<redis::Value>(&mut connection).await;
+            if response.is_ok_and(|it| format!("{it:?}").contains(expected)) {
                 return;
             }
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, Executor, Postgres};
+use sqlx::{AssertSqlSafe, Executor, Postgres};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -22,8 +22,6 @@ const MAX_STATEMENT_TIME: Duration = Duration::from_secs(30);
 pub(in crate::store) const BEGIN_LIMITED: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
 /// How long a statement outside of a transaction waits for rows that others have locked.
 const LIMIT_LOCK_TIME: &str = "SET lock_timeout = '5s'";
-/// A connection that was unused for longer is tried before it is used: its server may be gone.
-const MAX_UNTRIED_TIME: Duration = Duration::from_secs(1);
 /// How long an unused connection stays open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -53,15 +51,6 @@ impl PostgresPool {
             .max_connections(size)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(IDLE_TIMEOUT)
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > MAX_UNTRIED_TIME {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     // PgBouncer gives a connection to another client after each transaction.

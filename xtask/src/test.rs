@@ -23,7 +23,7 @@ pub(crate) const POSTGRES_URL: &str = "PINHOLE_TEST_POSTGRES";
 const POSTGRES_PROGRAMS: &str = "PINHOLE_TEST_POSTGRES_PROGRAMS";
 /// The variable with the URL of a Redis.
 pub(crate) const REDIS_URL: &str = "PINHOLE_TEST_REDIS";
-/// The variable with the program `faketime`, which starts a server with another clock.
+/// The variable with the library that gives a server another clock, for `LD_PRELOAD`.
 const FAKETIME: &str = "PINHOLE_TEST_FAKETIME";
 
 #[derive(Args)]
@@ -140,15 +140,25 @@ pub(crate) fn run(workspace: &Workspace, options: &Options, setup: Setup<'_>) ->
     if let Some(redis) = &redis {
         command.env(REDIS_URL, redis.url());
     }
-    match packages::install_system_package("faketime") {
-        Ok(()) => command.env(FAKETIME, "faketime"),
-        Err(error) => {
-            announce(&format!("skipping servers with other clocks: {error}"));
-            &mut command
+    match faketime_library() {
+        Ok(library) => {
+            command.env(FAKETIME, library);
         }
-    };
+        Err(error) => announce(&format!("skipping servers with other clocks: {error}")),
+    }
     command.envs(setup.variables.iter().copied());
     run_with_test_environment(workspace, command, &server_program)
+}
+
+/// The library of Debian's package `faketime`, as `LD_PRELOAD` names it.
+fn faketime_library() -> Result<String> {
+    packages::install_system_package("faketime")?;
+    let output = Command::new("faketime")
+        .args(["-m", "-f", "+0s", "printenv", "LD_PRELOAD"])
+        .output()
+        .context("cannot start faketime")?;
+    let library = String::from_utf8(output.stdout).context("faketime names no library")?;
+    Ok(library.trim().to_owned())
 }
 
 /// Compiles the engines once for all tests: each test runs in a process of its own, with a data

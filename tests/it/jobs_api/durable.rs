@@ -80,24 +80,12 @@ impl Durable {
     }
 
     pub(crate) fn start(&self) -> ServerProcess {
-        self.start_with(Command::new(program()))
-    }
-
-    /// Starts a server whose clock differs from the machine's, such as by `-10m`. `faketime` is the program.
-    fn start_with_clock(&self, faketime: &str, difference: &str) -> ServerProcess {
-        let mut command = Command::new(faketime);
-        command.args(["--exclude-monotonic", "-f", difference]);
-        command.arg(program());
-        self.start_with(command)
-    }
-
-    fn start_with(&self, command: Command) -> ServerProcess {
         let variables: Vec<_> = self
             .variables
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        start_command(command, self.data.path(), &variables)
+        start_command(Command::new(program()), self.data.path(), &variables)
     }
 
     /// Starts a server that ends at this point of a job. It may end before it listens.

@@ -9,8 +9,7 @@ const ACCOUNT: &str = r#"{"name": "A", "email": "a@example.com", "password": "co
 
 #[tokio::test(flavor = "multi_thread")]
 async fn job_of_a_host_whose_clock_is_late_is_not_taken_while_it_runs() {
-    let (Some(postgres), Ok(faketime)) =
-        (postgres_server(), std::env::var("PINHOLE_TEST_FAKETIME"))
+    let (Some(postgres), Ok(library)) = (postgres_server(), std::env::var("PINHOLE_TEST_FAKETIME"))
     else {
         eprintln!("skipped: no PostgreSQL or no faketime");
         return;
@@ -18,20 +17,23 @@ async fn job_of_a_host_whose_clock_is_late_is_not_taken_while_it_runs() {
     let database = TestDatabase::create_postgres(postgres).await;
     let comfy = Comfy::start().await;
     let bucket = TestBucket::gcs().await;
-    let host = || {
+    let host = |difference| {
         Durable::with_comfy(&comfy)
             .with_database(&database)
             .with_bucket(&bucket)
             .with_variable("PINHOLE_DRAIN_SECS", "0")
+            .with_variable("LD_PRELOAD", &library)
+            .with_variable("FAKETIME", difference)
+            .with_variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
     };
-    let (late, early) = (host(), host());
-    let late_server = late.start_with_clock(&faketime, "-10m");
+    let (late, early) = (host("-10m"), host("+10m"));
+    let late_server = late.start();
     late.start_job(&late_server, &json!({"prompt": "a fox"}))
         .await;
     comfy.wait_for_orders(1).await;
     early.share_key_of(&late);
     // Its start takes the jobs of all hosts that have ended.
-    let early_server = early.start_with_clock(&faketime, "+10m");
+    let early_server = early.start();
 
     // A session that begins in the future is one.
     let account: Value = serde_json::from_str(ACCOUNT).unwrap();
@@ -46,7 +48,11 @@ async fn job_of_a_host_whose_clock_is_late_is_not_taken_while_it_runs() {
     let response = request.bearer_auth(token).send().await.unwrap();
     assert_eq!(response.status(), 200);
 
-    let attempts = "SELECT attempt FROM jobs";
+    let (attempts, created) = ("SELECT attempt FROM jobs", "SELECT created_at FROM jobs");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = i64::try_from(now.unwrap().as_secs()).unwrap();
+    let lateness = now - database.number(created).await;
+    assert!((500..700).contains(&lateness), "{lateness} s");
     assert_eq!(database.number(attempts).await, 1);
     let looks = comfy.looks();
     late_server.shut_down().unwrap();

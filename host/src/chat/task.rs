@@ -188,11 +188,16 @@ impl Tasks {
         continued.inspect(|task| task.stop.cancel()).count()
     }
 
+    /// Waits until no task of this host runs.
+    pub async fn wait_until_idle(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
     /// Stops all tasks, and waits until their responses are stored.
     pub async fn shut_down(&self) {
         self.running().values().for_each(|task| task.stop.cancel());
-        self.tracker.close();
-        self.tracker.wait().await;
+        self.wait_until_idle().await;
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<String, Task>> {

@@ -183,13 +183,18 @@ async fn run(
     reason
 }
 
-/// Waits until the active jobs have ended, at most as long as configured, or until another signal. Hands over what can
-/// continue elsewhere.
+/// Waits until the turns of chats and the active jobs have ended, at most as long as configured, or until another signal.
+/// Hands over what can continue elsewhere.
 async fn drain(config: &Config, app: &App) {
     let again = shutdown_signal();
     app.active_jobs.start_drain();
+    let idle = async {
+        // A turn may be about to start a job.
+        app.tasks.wait_until_idle().await;
+        app.active_jobs.wait_until_idle().await;
+    };
     tokio::select! {
-        () = app.active_jobs.wait_until_idle() => {}
+        () = idle => {}
         () = tokio::time::sleep(config.drain_time) => {}
         () = again => {}
     }

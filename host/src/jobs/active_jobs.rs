@@ -148,7 +148,9 @@ impl ActiveJobs {
     /// Accepts a job: writes its row, and tells the user's clients. If no other process continues jobs, the job of a chat
     /// runs even if its row cannot be written, because its image must not be lost.
     pub async fn add(&self, new: NewJob<'_>) -> Result<JobRun, AcceptError> {
-        if self.is_draining() {
+        // A turn that was accepted before may have a job.
+        let is_turn = matches!(new.origin, NewJobOrigin::Chat { .. });
+        if self.is_shutting_down() || (self.is_draining() && !is_turn) {
             return Err(AcceptError::ShuttingDown);
         }
         let mut new_row = self.new_row(&new);

@@ -126,6 +126,9 @@ impl FromRequestParts<Arc<App>> for ChatUser {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let User(user) = User::from_request_parts(parts, app).await?;
+        if app.active_jobs.is_draining() {
+            return Err(ApiError::draining().rejection(&parts.uri));
+        }
         match app.clients.rate.count(&user.id).await {
             Ok(()) => Ok(Self(user)),
             Err(wait) => Err(too_many_requests(wait).rejection(&parts.uri)),
@@ -138,9 +141,6 @@ impl FromRequestParts<Arc<App>> for ImageCreator {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let ChatUser(user) = ChatUser::from_request_parts(parts, app).await?;
-        if app.active_jobs.is_draining() {
-            return Err(ApiError::draining().rejection(&parts.uri));
-        }
         match may_create_images(app, &user).await {
             Ok(true) => Ok(Self(user)),
             Ok(false) => Err(ApiError::prohibited().rejection(&parts.uri)),

@@ -148,7 +148,8 @@ impl Callers {
             .await
         {
             None => return self.count("turn: broken connection"),
-            Some(reply) if reply.status == 503 => return self.count("turn: refused"),
+            // In a long outage, the user has too many of them.
+            Some(reply) if matches!(reply.status, 429 | 503) => return self.count("turn: refused"),
             Some(reply) => assert_eq!(reply.status, 200, "{}", reply.body),
         }
         let path = format!("/api/v1/chats/{id}");
@@ -182,8 +183,8 @@ impl Callers {
             let host = self.any_host();
             match self.send(&host, method.clone(), path, key, body).await {
                 None => self.count("request: broken connection"),
-                Some(reply) if reply.status == 503 && !reply.is_final => {
-                    self.count("request: status 503");
+                Some(reply) if matches!(reply.status, 429 | 503) && !reply.is_final => {
+                    self.count(format!("request: status {}", reply.status));
                 }
                 Some(reply) => return reply,
             }

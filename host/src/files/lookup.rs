@@ -56,7 +56,7 @@ pub enum LookupError {
     MemoryFull(MemoryFull),
     /// The server failed.
     #[error("cannot be read")]
-    Internal(anyhow::Error),
+    Internal(#[source] anyhow::Error),
 }
 
 impl<'a> ImageReference<'a> {

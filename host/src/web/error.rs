@@ -256,11 +256,13 @@ impl From<sqlx::Error> for ApiError {
 
 /// A failure that another moment or more space may cure.
 fn trouble(error: &anyhow::Error) -> Option<Trouble> {
-    if let Some(cause) = error.downcast_ref::<sqlx::Error>() {
-        return Trouble::of(cause);
-    }
-    let cause = error.downcast_ref::<std::io::Error>()?;
-    disk::is_full(cause).then_some(Trouble::Disk)
+    error.chain().find_map(|cause| {
+        if let Some(cause) = cause.downcast_ref::<sqlx::Error>() {
+            return Trouble::of(cause);
+        }
+        let cause = cause.downcast_ref::<std::io::Error>()?;
+        disk::is_full(cause).then_some(Trouble::Disk)
+    })
 }
 
 impl From<files::NoRoom> for ApiError {
@@ -444,5 +446,27 @@ impl ErrorHead {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat;
+
+    #[test]
+    fn lost_database_is_503_also_as_the_source_of_another_error() {
+        let lost = || chat::Error::Store(sqlx::Error::PoolTimedOut);
+        let context = anyhow::Error::from(sqlx::Error::PoolTimedOut).context("cannot read");
+        for error in [
+            lost().into(),
+            anyhow::Error::from(lost()).context("a turn"),
+            context,
+        ] {
+            let status = ApiError::internal(&error).status;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{error:#}");
+        }
+        let other = ApiError::internal(&anyhow::anyhow!("a bug"));
+        assert_eq!(other.status, StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

@@ -10,6 +10,7 @@ mod credentials;
 mod database;
 mod database_copy;
 mod engine_results;
+mod engine_rows;
 mod engines;
 mod files;
 mod gallery;
@@ -82,7 +83,7 @@ pub use credentials::CredentialId;
 pub use database::{DatabaseLocation, PostgresServer};
 pub use database_copy::{CopiedTable, copy_database};
 pub use engine_results::EngineResult;
-pub use engines::{
+pub use engine_rows::{
     EngineChange, EngineRows, GrantRow, HistoryRow, ReleaseRow, ReleaseState, TrackRow,
 };
 pub use files::{FileRow, MessageLink, NewFile};

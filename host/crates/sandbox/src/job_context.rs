@@ -49,7 +49,7 @@ pub struct JobContext {
     pub usage: Arc<Usage>,
     /// What the engine stores with the job.
     pub memory: JobMemory,
-    /// What is stored before the engine continues. `None` for a job that no other process continues.
+    /// The entries that are stored before the engine continues. `None` for a job that no other process continues.
     pub journal: Option<JobJournal>,
     /// Records the traffic of the job. `None` records nothing.
     pub recorder: Option<TrafficRecorder>,

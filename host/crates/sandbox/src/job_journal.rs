@@ -1,4 +1,4 @@
-//! The journal of a job: what is stored before the engine may continue.
+//! The journal of a job: the entries that are stored before the engine may continue.
 //!
 //! A process can end at any moment, and another one then continues its jobs. It must know whether an upstream may have
 //! received an order, and the note by which the engine finds that order again. A mark or a note that is stored after the
@@ -17,7 +17,7 @@ use pinhole_ground::guard::{Guard, Refusal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-/// What is stored before the engine continues.
+/// An entry that is stored before the engine continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalEntry {
     /// The next request may be billed.
